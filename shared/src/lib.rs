@@ -1,0 +1,15 @@
+//! What Muster's control plane and agent must agree on.
+//!
+//! Vocabulary, states and legal transitions are pure; the only IO-adjacent part is TLS set-up ([`tls`]).
+
+pub mod backoff;
+pub mod command;
+pub mod facts;
+pub mod id;
+pub mod metric;
+pub mod policy;
+pub mod preflight;
+pub mod seal;
+pub mod sign;
+pub mod tls;
+pub mod wire;

@@ -1,0 +1,250 @@
+//! The columns' encoding: self-contained, small where values stand still.
+//!
+//! ```text
+//! payload  = ticks column*
+//! ticks    = varint(count) zigzag(first) zigzag(delta)*
+//! column   = varint(id − previous id) flag body          ids ascend; the first counts from 0
+//! flag 0   = zigzag(value)                               the same value at every tick
+//! flag 1   = zigzag(first) zigzag(delta)*                a value at every tick
+//! flag 2   = bitmap(count bits) zigzag(first) zigzag(delta)*   values where bits are set, at least one
+//! ```
+//! Deltas are against the value before in the same column and wrap, so any `i64` survives.
+
+use super::{Columns, MAX_PAYLOAD_BYTES, MAX_SERIES_PER_HOST, MAX_TICKS_PER_FRAME, SeriesId};
+use crate::wire::FrameEncoding;
+
+const CONSTANT: u8 = 0;
+const DENSE: u8 = 1;
+const SPARSE: u8 = 2;
+
+/// A payload that can't be decoded. Nothing of it is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    #[error("the frame ends early")]
+    Truncated,
+    #[error("the frame has no ticks or more than {MAX_TICKS_PER_FRAME}")]
+    Ticks,
+    #[error("the frame's ticks don't increase")]
+    TicksOrder,
+    #[error("the frame's series ids don't increase or are too many")]
+    Series,
+    #[error("the frame has a column of unknown form")]
+    Flag,
+    #[error("the frame is larger than {MAX_PAYLOAD_BYTES} bytes")]
+    TooLarge,
+    #[error("the frame's compression is damaged or unknown")]
+    Compression,
+}
+
+/// Encodes `columns`, compressed where that is smaller. Columns without any value are left out.
+#[must_use]
+pub fn encode(columns: &Columns) -> (FrameEncoding, Vec<u8>) {
+    let plain = encode_plain(columns);
+    match zstd::bulk::compress(&plain, 1) {
+        Ok(small) if small.len() < plain.len() => (FrameEncoding::ColumnsZstd, small),
+        _ => (FrameEncoding::Columns, plain),
+    }
+}
+
+fn encode_plain(columns: &Columns) -> Vec<u8> {
+    let mut out = Vec::with_capacity(columns.values.len() * (columns.ticks_us.len() + 4));
+    put_varint(&mut out, columns.ticks_us.len() as u64);
+    put_deltas(&mut out, columns.ticks_us.iter().copied());
+    let mut previous: SeriesId = 0;
+    for (id, values) in &columns.values {
+        let present = values.iter().flatten().copied();
+        let Some(first) = present.clone().next() else { continue };
+        put_varint(&mut out, u64::from(id - previous));
+        previous = *id;
+        let dense = values.iter().all(Option::is_some);
+        if dense && present.clone().all(|value| value == first) {
+            out.push(CONSTANT);
+            put_zigzag(&mut out, first);
+        } else if dense {
+            out.push(DENSE);
+            put_deltas(&mut out, present);
+        } else {
+            out.push(SPARSE);
+            for eight in values.chunks(8) {
+                out.push(
+                    eight.iter().enumerate().fold(0, |bits, (at, value)| bits | (u8::from(value.is_some()) << at)),
+                );
+            }
+            put_deltas(&mut out, present);
+        }
+    }
+    out
+}
+
+/// Decodes a payload from outside, within the limits of [`super`].
+///
+/// # Errors
+/// [`CodecError`] for anything that [`encode`] could not have made.
+pub fn decode(encoding: FrameEncoding, payload: &[u8]) -> Result<Columns, CodecError> {
+    if payload.len() > MAX_PAYLOAD_BYTES {
+        return Err(CodecError::TooLarge);
+    }
+    match encoding {
+        FrameEncoding::Columns => decode_plain(payload),
+        FrameEncoding::ColumnsZstd => {
+            // The frame header may lie about its size; `decompress` never writes past the capacity given.
+            let capacity = zstd::zstd_safe::get_frame_content_size(payload)
+                .ok()
+                .flatten()
+                .and_then(|size| usize::try_from(size).ok())
+                .ok_or(CodecError::Compression)?;
+            if capacity > MAX_PAYLOAD_BYTES {
+                return Err(CodecError::TooLarge);
+            }
+            let plain = zstd::bulk::decompress(payload, capacity).map_err(|_| CodecError::Compression)?;
+            decode_plain(&plain)
+        }
+        FrameEncoding::Unspecified => Err(CodecError::Compression),
+    }
+}
+
+fn decode_plain(payload: &[u8]) -> Result<Columns, CodecError> {
+    let mut input = payload;
+    let count = usize::try_from(take_varint(&mut input)?).map_err(|_| CodecError::Ticks)?;
+    if count == 0 || count > MAX_TICKS_PER_FRAME {
+        return Err(CodecError::Ticks);
+    }
+    let ticks_us = take_deltas(&mut input, count)?;
+    if ticks_us.windows(2).any(|pair| pair[0] >= pair[1]) {
+        return Err(CodecError::TicksOrder);
+    }
+    let mut values: Vec<(SeriesId, Vec<Option<i64>>)> = Vec::new();
+    while !input.is_empty() {
+        let step = take_varint(&mut input)?;
+        let previous = values.last().map(|(id, _)| u64::from(*id));
+        if values.len() >= MAX_SERIES_PER_HOST || (previous.is_some() && step == 0) {
+            return Err(CodecError::Series);
+        }
+        let id = previous.unwrap_or(0).checked_add(step).and_then(|id| SeriesId::try_from(id).ok());
+        let id = id.ok_or(CodecError::Series)?;
+        let (flag, rest) = input.split_first().ok_or(CodecError::Truncated)?;
+        input = rest;
+        let column = match *flag {
+            CONSTANT => vec![Some(take_zigzag(&mut input)?); count],
+            DENSE => take_deltas(&mut input, count)?.into_iter().map(Some).collect(),
+            SPARSE => {
+                let (bitmap, rest) = input.split_at_checked(count.div_ceil(8)).ok_or(CodecError::Truncated)?;
+                input = rest;
+                let bits: Vec<bool> = (0..count).map(|at| bitmap[at / 8] >> (at % 8) & 1 == 1).collect();
+                let present = bits.iter().filter(|bit| **bit).count();
+                if present == 0 {
+                    return Err(CodecError::Flag);
+                }
+                let mut present = take_deltas(&mut input, present)?.into_iter();
+                bits.into_iter().map(|bit| if bit { present.next() } else { None }).collect()
+            }
+            _ => return Err(CodecError::Flag),
+        };
+        values.push((id, column));
+    }
+    Ok(Columns { ticks_us, values })
+}
+
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn put_zigzag(out: &mut Vec<u8>, value: i64) {
+    put_varint(out, ((value << 1) ^ (value >> 63)) as u64);
+}
+
+fn put_deltas(out: &mut Vec<u8>, values: impl Iterator<Item = i64>) {
+    let mut previous = 0i64;
+    for value in values {
+        put_zigzag(out, value.wrapping_sub(previous));
+        previous = value;
+    }
+}
+
+fn take_varint(input: &mut &[u8]) -> Result<u64, CodecError> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = input.split_first().ok_or(CodecError::Truncated)?;
+        *input = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Ok(value);
+        }
+    }
+    Err(CodecError::Truncated)
+}
+
+fn take_zigzag(input: &mut &[u8]) -> Result<i64, CodecError> {
+    let value = take_varint(input)?;
+    Ok((value >> 1) as i64 ^ -((value & 1) as i64))
+}
+
+fn take_deltas(input: &mut &[u8], count: usize) -> Result<Vec<i64>, CodecError> {
+    let mut previous = 0i64;
+    (0..count)
+        .map(|_| {
+            previous = previous.wrapping_add(take_zigzag(input)?);
+            Ok(previous)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn columns() -> impl Strategy<Value = Columns> {
+        (1usize..=MAX_TICKS_PER_FRAME, 0usize..20).prop_flat_map(|(ticks, series)| {
+            let times = proptest::collection::vec(1i64..3_000_000, ticks);
+            let column = proptest::collection::vec(proptest::option::of(any::<i64>()), ticks);
+            let still = any::<i64>().prop_map(move |value| vec![Some(value); ticks]);
+            let values = proptest::collection::vec(prop_oneof![column, still], series);
+            let ids = proptest::collection::btree_set(any::<u32>(), series);
+            (times, values, ids).prop_map(|(steps, values, ids)| {
+                let ticks_us = steps
+                    .into_iter()
+                    .scan(1_700_000_000_000_000i64, |now, step| {
+                        *now += step;
+                        Some(*now)
+                    })
+                    .collect();
+                let values =
+                    ids.into_iter().zip(values).filter(|(_, column)| column.iter().any(Option::is_some)).collect();
+                Columns { ticks_us, values }
+            })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_decodes_to_the_same(columns in columns()) {
+            let (encoding, payload) = encode(&columns);
+            prop_assert_eq!(decode(encoding, &payload), Ok(columns));
+        }
+
+        #[test]
+        fn outside_bytes_never_panic(payload in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = decode(FrameEncoding::Columns, &payload);
+            let _ = decode(FrameEncoding::ColumnsZstd, &payload);
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_refused_before_it_grows() {
+        let bomb = zstd::bulk::compress(&vec![0u8; MAX_PAYLOAD_BYTES * 4], 1).expect("compressed");
+        assert_eq!(decode(FrameEncoding::ColumnsZstd, &bomb), Err(CodecError::TooLarge));
+    }
+
+    #[test]
+    fn still_series_cost_a_few_bytes() {
+        let values = (0..400).map(|id| (id, vec![Some(123_456); 10])).collect();
+        let columns = Columns { ticks_us: (0..10).map(|s| s * 1_000_000).collect(), values };
+        let (_, payload) = encode(&columns);
+        assert!(payload.len() < 100, "{} bytes", payload.len());
+    }
+}
