@@ -1,1 +1,3 @@
-//! stub
+//! The Muster control plane.
+
+pub mod error;
