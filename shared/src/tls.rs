@@ -64,6 +64,10 @@ pub enum Trust {
     Roots(Vec<CertificateDer<'static>>),
 }
 
+/// The name a host dials to enroll, before it knows the trust domain. The control plane routes it as it routes
+/// [`agents_name`], and its agents' certificate carries both names.
+pub const JOIN_NAME: &str = "agents.join.muster.internal";
+
 /// Which name agents dial, whatever the address: `agents.<trust-domain>`.
 #[must_use]
 pub fn agents_name(trust_domain: &str) -> String {
