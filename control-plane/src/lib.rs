@@ -1,3 +1,4 @@
 //! The Muster control plane.
 
 pub mod error;
+pub mod progress;
