@@ -1,4 +1,5 @@
 //! The Muster control plane.
 
+pub mod api;
 pub mod error;
 pub mod progress;

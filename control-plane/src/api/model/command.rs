@@ -1,0 +1,70 @@
+//! A command as callers see it.
+
+use muster_shared::wire;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{filled, structure, time::Time};
+
+/// A command and where it stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "id": "01890a5d-ac96-774b-bcce-b302099a8060", "server_id": "01890a5d-ac96-774b-bcce-b302099a8057",
+    "kind": "preflight", "state": "succeeded", "code": null, "detail": null,
+    "created_at": "2025-01-15T10:30:00Z", "started_at": "2025-01-15T10:30:00.1Z",
+    "finished_at": "2025-01-15T10:30:02Z", "result": { "checked_at_us": 1_736_937_002_000_000_i64, "checks": [] }
+}))]
+pub struct Command {
+    pub id: String,
+    pub server_id: String,
+    /// `refresh_facts` or `preflight`.
+    pub kind: String,
+    /// `queued`, `sent`, `received`, `started`, `succeeded`, `failed`, `refused`, `cancelled`, `expired` or
+    /// `indeterminate`.
+    pub state: String,
+    /// A machine's word for why.
+    pub code: Option<String>,
+    /// A person's words, with a remedy.
+    pub detail: Option<String>,
+    pub created_at: Option<Time>,
+    pub started_at: Option<Time>,
+    pub finished_at: Option<Time>,
+    /// The facts or the preflight report it brought.
+    #[schema(value_type = Option<Object>)]
+    pub result: Option<Value>,
+}
+
+impl From<Command> for wire::Command {
+    fn from(command: Command) -> Self {
+        Self {
+            id: command.id,
+            server_id: command.server_id,
+            kind: command.kind,
+            state: command.state,
+            code: command.code.unwrap_or_default(),
+            detail: command.detail.unwrap_or_default(),
+            created_at: command.created_at.map(Into::into),
+            started_at: command.started_at.map(Into::into),
+            finished_at: command.finished_at.map(Into::into),
+            result: command.result.map(structure::to_struct),
+        }
+    }
+}
+
+impl From<wire::Command> for Command {
+    fn from(command: wire::Command) -> Self {
+        Self {
+            id: command.id,
+            server_id: command.server_id,
+            kind: command.kind,
+            state: command.state,
+            code: filled(command.code),
+            detail: filled(command.detail),
+            created_at: command.created_at.map(Into::into),
+            started_at: command.started_at.map(Into::into),
+            finished_at: command.finished_at.map(Into::into),
+            result: command.result.map(structure::to_json),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! What callers send to create, change or test a server, and what a test answers. Secrets are write-only.
+
+use muster_shared::wire;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{filled, number, secret::WriteOnly};
+
+/// A server to create, or to test before it is created.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "name": "production-server-1", "provider": "custom", "region": "Frankfurt", "ipv4_address": "203.0.113.10",
+    "connection_host_type": "auto", "ssh_port": 22, "ssh_username": "root", "ssh_auth_method": "ssh_key",
+    "ssh_private_key": "-----BEGIN OPENSSH PRIVATE KEY-----\n...\n-----END OPENSSH PRIVATE KEY-----",
+    "ssh_sudo_mode": "auto", "cpu_cores": 4, "memory_gb": 8, "disk_gb": 160, "max_projects": 8
+}))]
+pub struct VmCreate {
+    /// The caller's organisation unless given.
+    pub organization_id: Option<String>,
+    /// Unique in the organisation. Not needed to test a connection.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub name: String,
+    /// `custom` unless given.
+    pub provider: Option<String>,
+    pub region: Option<String>,
+    pub ipv4_address: Option<String>,
+    pub ipv6_address: Option<String>,
+    pub fqdn: Option<String>,
+    pub hostname: Option<String>,
+    /// `auto` (FQDN, then IPv4, IPv6, hostname), `ipv4`, `ipv6`, `fqdn` or `hostname`.
+    pub connection_host_type: Option<String>,
+    /// 22 unless given.
+    pub ssh_port: Option<u16>,
+    /// `root` unless given.
+    pub ssh_username: Option<String>,
+    /// `password` or `ssh_key`; told by which secret is given unless said.
+    pub ssh_auth_method: Option<String>,
+    pub ssh_password: Option<WriteOnly>,
+    /// OpenSSH, PKCS#1 or PKCS#8 PEM.
+    pub ssh_private_key: Option<WriteOnly>,
+    pub ssh_key_passphrase: Option<WriteOnly>,
+    /// The password `sudo` asks for, where it differs from the login's.
+    pub ssh_sudo_password: Option<WriteOnly>,
+    /// `auto`, `none` or `sudo`.
+    pub ssh_sudo_mode: Option<String>,
+    /// `SHA256:…`; given in advance, another key is a hard stop.
+    pub ssh_host_key_fingerprint: Option<String>,
+    pub cpu_cores: Option<f64>,
+    pub memory_gb: Option<f64>,
+    pub disk_gb: Option<f64>,
+    pub max_projects: Option<u32>,
+}
+
+/// What to change of a server; what is absent stays.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "name": "production-server-1-updated", "cpu_cores": 8, "memory_gb": 16, "max_projects": 12 }))]
+pub struct VmPatch {
+    pub name: Option<String>,
+    pub provider: Option<String>,
+    pub region: Option<String>,
+    pub ipv4_address: Option<String>,
+    pub ipv6_address: Option<String>,
+    pub fqdn: Option<String>,
+    pub hostname: Option<String>,
+    pub connection_host_type: Option<String>,
+    pub ssh_port: Option<u16>,
+    pub ssh_username: Option<String>,
+    pub ssh_auth_method: Option<String>,
+    pub ssh_password: Option<WriteOnly>,
+    pub ssh_private_key: Option<WriteOnly>,
+    pub ssh_key_passphrase: Option<WriteOnly>,
+    pub ssh_sudo_password: Option<WriteOnly>,
+    pub ssh_sudo_mode: Option<String>,
+    pub cpu_cores: Option<f64>,
+    pub memory_gb: Option<f64>,
+    pub disk_gb: Option<f64>,
+    pub max_projects: Option<u32>,
+}
+
+/// A host key to believe from now on.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "fingerprint": "SHA256:uNiVztksCsDhcc0u9e8BrqXaNSQKFuN9M1UTmI0p0HU" }))]
+pub struct HostKeyAccept {
+    /// `SHA256:…`, as `ssh-keygen -lf` prints it on the host.
+    pub fingerprint: String,
+}
+
+/// What a connection test found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "vm_id": "01890a5d-ac96-774b-bcce-b302099a8057", "status": "success", "message": "Connection successful",
+    "remedy": null,
+    "detected": {
+        "hostname": "ubuntu-s-4vcpu-8gb-fra1-01", "os_type": "Ubuntu", "os_version": "22.04", "cpu_cores": 4,
+        "memory_gb": 8, "disk_gb": 160, "docker_status": "running", "docker_version": "24.0.7", "is_root": false,
+        "sudo_available": true, "ssh_sudo_mode": "sudo"
+    },
+    "host_key_fingerprint": "SHA256:uNiVztksCsDhcc0u9e8BrqXaNSQKFuN9M1UTmI0p0HU",
+    "expected_host_key_fingerprint": null
+}))]
+pub struct ConnectionTested {
+    /// `null` for a server that is not saved yet.
+    pub vm_id: Option<String>,
+    /// `success`, `auth_failed`, `unreachable`, `host_key_mismatch` or `failed`.
+    pub status: String,
+    pub message: String,
+    /// What to do, in words.
+    pub remedy: Option<String>,
+    pub detected: Option<Detected>,
+    /// The key the host presented.
+    pub host_key_fingerprint: Option<String>,
+    /// The key that was expected, where it differs.
+    pub expected_host_key_fingerprint: Option<String>,
+}
+
+/// What a login showed of the host.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Detected {
+    pub hostname: String,
+    pub os_type: String,
+    pub os_version: String,
+    #[serde(serialize_with = "number::whole")]
+    pub cpu_cores: Option<f64>,
+    #[serde(serialize_with = "number::whole")]
+    pub memory_gb: Option<f64>,
+    #[serde(serialize_with = "number::whole")]
+    pub disk_gb: Option<f64>,
+    pub docker_status: String,
+    pub docker_version: Option<String>,
+    pub is_root: bool,
+    pub sudo_available: bool,
+    /// What `auto` came to: `none` or `sudo`.
+    pub ssh_sudo_mode: String,
+}
+
+impl From<ConnectionTested> for wire::TestConnectionResponse {
+    fn from(tested: ConnectionTested) -> Self {
+        Self {
+            vm_id: tested.vm_id.unwrap_or_default(),
+            status: tested.status,
+            message: tested.message,
+            remedy: tested.remedy.unwrap_or_default(),
+            detected: tested.detected.map(Into::into),
+            host_key_fingerprint: tested.host_key_fingerprint.unwrap_or_default(),
+            expected_host_key_fingerprint: tested.expected_host_key_fingerprint.unwrap_or_default(),
+        }
+    }
+}
+
+impl From<wire::TestConnectionResponse> for ConnectionTested {
+    fn from(tested: wire::TestConnectionResponse) -> Self {
+        Self {
+            vm_id: filled(tested.vm_id),
+            status: tested.status,
+            message: tested.message,
+            remedy: filled(tested.remedy),
+            detected: tested.detected.map(Into::into),
+            host_key_fingerprint: filled(tested.host_key_fingerprint),
+            expected_host_key_fingerprint: filled(tested.expected_host_key_fingerprint),
+        }
+    }
+}
+
+impl From<Detected> for wire::Detected {
+    fn from(detected: Detected) -> Self {
+        Self {
+            hostname: detected.hostname,
+            os_type: detected.os_type,
+            os_version: detected.os_version,
+            cpu_cores: detected.cpu_cores.unwrap_or_default(),
+            memory_gb: detected.memory_gb.unwrap_or_default(),
+            disk_gb: detected.disk_gb.unwrap_or_default(),
+            docker_status: detected.docker_status,
+            docker_version: detected.docker_version.unwrap_or_default(),
+            is_root: detected.is_root,
+            sudo_available: detected.sudo_available,
+            ssh_sudo_mode: detected.ssh_sudo_mode,
+        }
+    }
+}
+
+impl From<wire::Detected> for Detected {
+    fn from(detected: wire::Detected) -> Self {
+        Self {
+            hostname: detected.hostname,
+            os_type: detected.os_type,
+            os_version: detected.os_version,
+            cpu_cores: number::positive(detected.cpu_cores),
+            memory_gb: number::positive(detected.memory_gb),
+            disk_gb: number::positive(detected.disk_gb),
+            docker_status: detected.docker_status,
+            docker_version: filled(detected.docker_version),
+            is_root: detected.is_root,
+            sudo_available: detected.sudo_available,
+            ssh_sudo_mode: detected.ssh_sudo_mode,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_published_create_body_is_accepted() {
+        let body = r#"{
+            "organization_id": "01890a5d-ac96-774b-bcce-b302099a8058", "name": "production-server-1",
+            "provider": "custom", "region": "Frankfurt", "ipv4_address": "203.0.113.10",
+            "connection_host_type": "auto", "ssh_port": 22, "ssh_username": "root", "ssh_auth_method": "ssh_key",
+            "ssh_private_key": "-----BEGIN OPENSSH PRIVATE KEY-----\n...\n-----END OPENSSH PRIVATE KEY-----",
+            "ssh_sudo_mode": "auto", "cpu_cores": 4, "memory_gb": 8, "disk_gb": 160, "max_projects": 8
+        }"#;
+        let create: VmCreate = serde_json::from_str(body).expect("accepted");
+        assert_eq!(create.cpu_cores, Some(4.0));
+        assert!(create.ssh_private_key.is_some());
+    }
+
+    #[test]
+    fn a_published_patch_body_is_accepted_and_a_misspelt_one_is_not() {
+        let body = r#"{"name": "production-server-1-updated", "cpu_cores": 8, "memory_gb": 16, "max_projects": 12}"#;
+        let patch: VmPatch = serde_json::from_str(body).expect("accepted");
+        assert_eq!(patch.max_projects, Some(12));
+        assert!(serde_json::from_str::<VmPatch>(r#"{"cpu_core": 8}"#).is_err());
+    }
+}

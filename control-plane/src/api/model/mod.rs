@@ -1,0 +1,19 @@
+//! What the API says: one type a noun, with the same field names and status words in REST, gRPC and the CLI.
+//!
+//! REST serialises these types; gRPC converts them to and from the wire's, where an empty text, zero or absent
+//! message stands for `null`.
+
+pub mod command;
+pub mod connection;
+pub mod join_token;
+pub mod number;
+pub mod secret;
+pub mod server;
+pub mod structure;
+pub mod summary;
+pub mod time;
+
+/// `null` for an empty text.
+fn filled(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
