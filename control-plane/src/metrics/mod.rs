@@ -1,0 +1,5 @@
+//! What a server's samples say.
+
+mod summary;
+
+pub use summary::Summary;

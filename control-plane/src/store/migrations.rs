@@ -1,0 +1,23 @@
+//! The schema's versions. A migration that was released never changes again; a new one only adds, and what is no
+//! longer used goes one release later.
+
+use sqlx::{
+    AnyPool, AssertSqlSafe, SqlSafeStr as _,
+    migrate::{Migration, MigrationType, Migrator},
+};
+
+use super::{Dialect, StoreError};
+
+const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "first", include_str!("migrations/0001_first.sql"))];
+
+/// Brings the database to the newest version. PostgreSQL replicas take turns by an advisory lock.
+pub(super) async fn run(pool: &AnyPool, dialect: Dialect) -> Result<(), StoreError> {
+    let migrations = MIGRATIONS
+        .into_iter()
+        .map(|(version, name, sql)| {
+            let sql = AssertSqlSafe(dialect.adapt(sql)).into_sql_str();
+            Migration::new(version, name.into(), MigrationType::Simple, sql, false)
+        })
+        .collect();
+    Migrator::with_migrations(migrations).run(pool).await.map_err(StoreError::Migration)
+}

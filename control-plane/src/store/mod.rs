@@ -1,0 +1,128 @@
+//! The database: all SQL lives here, one file a noun, written once for SQLite and PostgreSQL.
+//!
+//! SQLite runs in WAL mode with full synchronisation: one connection writes, a pool reads. PostgreSQL has one pool.
+//! Ids are texts, times are microseconds UTC in integers, flags are 0 or 1. Every query over a tenant's rows takes an
+//! [`OrgId`](muster_shared::id::OrgId); the few that start from a proven identity (a certificate, a token's hash) say
+//! so. A transaction never waits for another host.
+
+mod address;
+mod error;
+mod migrations;
+mod rows;
+mod secrets;
+#[cfg(test)]
+pub(crate) mod test_database;
+
+pub use address::{DatabaseUrl, Dialect};
+pub use error::StoreError;
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{AnyPool, Transaction, any::AnyPoolOptions};
+
+/// Connections that read SQLite; it has one that writes.
+const SQLITE_READERS: u32 = 8;
+/// Connections to PostgreSQL.
+const POSTGRES_CONNECTIONS: u32 = 16;
+/// How long a query waits for a free connection before the database counts as unavailable.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A handle to the database. Clones share its connections.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    dialect: Dialect,
+    write: AnyPool,
+    read: AnyPool,
+}
+
+type Tx = Transaction<'static, sqlx::Any>;
+type Result<T> = std::result::Result<T, StoreError>;
+
+impl Store {
+    /// Connects, and brings the schema up to this version's.
+    ///
+    /// # Errors
+    /// [`StoreError`]: not reachable, or its schema is newer than this version knows.
+    pub async fn open(url: &DatabaseUrl) -> Result<Self> {
+        sqlx::any::install_default_drivers();
+        let (write, read) = match url.dialect() {
+            Dialect::Sqlite => {
+                let write = sqlite_pool(1, SQLITE_WRITER).connect(&format!("{}?mode=rwc", url.as_str())).await?;
+                migrations::run(&write, url.dialect()).await?;
+                let read =
+                    sqlite_pool(SQLITE_READERS, SQLITE_READER).connect(&format!("{}?mode=rw", url.as_str())).await?;
+                (write, read)
+            }
+            Dialect::Postgres => {
+                let pool = AnyPoolOptions::new()
+                    .max_connections(POSTGRES_CONNECTIONS)
+                    .acquire_timeout(ACQUIRE_TIMEOUT)
+                    .connect(url.as_str())
+                    .await?;
+                migrations::run(&pool, url.dialect()).await?;
+                (pool.clone(), pool)
+            }
+        };
+        Ok(Self { inner: Arc::new(Inner { dialect: url.dialect(), write, read }) })
+    }
+
+    /// Asks the database for a sign of life.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when there is none.
+    pub async fn ping(&self) -> Result<()> {
+        sqlx::query("SELECT 1").execute(self.read()).await?;
+        Ok(())
+    }
+
+    /// Finishes what runs and closes every connection.
+    pub async fn close(&self) {
+        self.inner.read.close().await;
+        self.inner.write.close().await;
+    }
+
+    /// Which database this is.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.inner.dialect
+    }
+
+    fn read(&self) -> &AnyPool {
+        &self.inner.read
+    }
+
+    fn write(&self) -> &AnyPool {
+        &self.inner.write
+    }
+
+    /// A transaction that may write. SQLite's takes the write lock at once, so that it can't fail to get it later.
+    async fn begin(&self) -> Result<Tx> {
+        Ok(match self.dialect() {
+            Dialect::Sqlite => self.write().begin_with("BEGIN IMMEDIATE").await?,
+            Dialect::Postgres => self.write().begin().await?,
+        })
+    }
+}
+
+const SQLITE_WRITER: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000; \
+                             PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY";
+const SQLITE_READER: &str = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON; PRAGMA temp_store = MEMORY";
+
+fn sqlite_pool(connections: u32, pragmas: &'static str) -> AnyPoolOptions {
+    AnyPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                sqlx::raw_sql(pragmas).execute(connection).await?;
+                Ok(())
+            })
+        })
+}

@@ -1,0 +1,54 @@
+//! A database of a test's own: SQLite in a folder always, and a schema in PostgreSQL where `MUSTER_TEST_POSTGRES_URL`
+//! names a server. [`on_each`] runs one test on both.
+
+use std::{env, future::Future};
+
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::{DatabaseUrl, Dialect, Store};
+
+/// A new, empty database that goes with the test.
+#[derive(Debug)]
+pub(crate) struct TestDatabase {
+    pub(crate) store: Store,
+    pub(crate) url: DatabaseUrl,
+    _folder: TempDir,
+}
+
+impl TestDatabase {
+    /// A SQLite database.
+    pub(crate) async fn sqlite() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = DatabaseUrl::sqlite_in(folder.path());
+        let store = Store::open(&url).await.expect("a new database");
+        Self { store, url, _folder: folder }
+    }
+
+    /// A PostgreSQL schema, where a server is named.
+    pub(crate) async fn postgres() -> Option<Self> {
+        let server = env::var("MUSTER_TEST_POSTGRES_URL").ok().filter(|url| !url.is_empty())?;
+        let schema = format!("t{}", Uuid::now_v7().simple());
+        sqlx::any::install_default_drivers();
+        let pool = sqlx::AnyPool::connect(&server).await.expect("the server that MUSTER_TEST_POSTGRES_URL names");
+        let create = sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}"));
+        sqlx::query(create).execute(&pool).await.expect("a schema");
+        pool.close().await;
+        let joint = if server.contains('?') { '&' } else { '?' };
+        let url: DatabaseUrl = format!("{server}{joint}options[search_path]={schema}").parse().expect("an address");
+        let store = Store::open(&url).await.expect("a new schema");
+        Some(Self { store, url, _folder: tempfile::tempdir().expect("a folder") })
+    }
+}
+
+/// Runs `test` on SQLite, then on PostgreSQL where there is one.
+pub(crate) async fn on_each<F: Future<Output = ()>>(test: impl Fn(Store) -> F) {
+    let sqlite = TestDatabase::sqlite().await;
+    test(sqlite.store.clone()).await;
+    sqlite.store.close().await;
+    if let Some(postgres) = TestDatabase::postgres().await {
+        assert_eq!(postgres.url.dialect(), Dialect::Postgres);
+        test(postgres.store.clone()).await;
+        postgres.store.close().await;
+    }
+}
