@@ -1,1 +1,4 @@
-//! stub
+//! The Muster agent: samples a host, links it to the control plane, and runs the commands its owner allows.
+
+pub mod os;
+pub mod sample;

@@ -1,0 +1,129 @@
+//! A container's network, as a process in it sees it: `/proc/PID/net/dev`.
+//!
+//! A kept descriptor of that file keeps the container's network namespace alive, so it is closed as soon as the
+//! container's cgroup is gone.
+
+use std::{
+    fs,
+    os::linux::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use super::catalogue::{Readings, Value};
+use crate::sample::{
+    reader::{KeptFile, Reader},
+    scan::{lines, number, words},
+};
+
+/// How deep below a container's cgroup a process is looked for, where an init system in it made its own.
+const MAX_DEPTH: usize = 3;
+/// Most cgroups below a container's that are looked into.
+const MAX_CHILDREN: usize = 16;
+
+/// In the order they stand in the file, with their columns.
+const COLUMNS: [(usize, Value); 8] = [
+    (0, Value::ReceiveBytes),
+    (1, Value::ReceivePackets),
+    (2, Value::ReceiveErrors),
+    (3, Value::ReceiveDrops),
+    (8, Value::TransmitBytes),
+    (9, Value::TransmitPackets),
+    (10, Value::TransmitErrors),
+    (11, Value::TransmitDrops),
+];
+
+/// Where the numbers come from.
+#[derive(Debug)]
+pub(super) enum Network {
+    /// No process was found yet, or the one known has ended.
+    Unknown,
+    /// On the host's own network: its traffic is the host's.
+    Host,
+    Own(KeptFile),
+}
+
+impl Network {
+    /// Reads the counters of all interfaces but loopback. Looks for a process in `cgroup` where none is known.
+    pub(super) fn read(
+        &mut self,
+        root: &Path,
+        cgroup: impl FnOnce() -> PathBuf,
+        reader: &mut Reader,
+        readings: &mut Readings,
+    ) {
+        if matches!(self, Self::Unknown) {
+            *self = find(root, &cgroup());
+        }
+        let Self::Own(file) = self else { return };
+        match file.read(reader) {
+            Some(text) => sum(text, readings),
+            None => *self = Self::Unknown,
+        }
+    }
+
+    pub(super) fn close(&mut self, reader: &mut Reader) {
+        if let Self::Own(file) = self {
+            file.close(reader);
+        }
+        *self = Self::Unknown;
+    }
+}
+
+fn find(root: &Path, cgroup: &Path) -> Network {
+    let Some(process) = first_process(cgroup, MAX_DEPTH) else { return Network::Unknown };
+    let file = root.join("proc").join(process.to_string()).join("net/dev");
+    // Each network namespace has its own tree of these files, so the same inode is the same namespace. It needs no
+    // privilege, unlike reading the namespace's link.
+    let inode = |path: &PathBuf| fs::metadata(path).map(|metadata| (metadata.st_dev(), metadata.st_ino())).ok();
+    match (inode(&file), inode(&root.join("proc/net/dev"))) {
+        (None, _) => Network::Unknown,
+        (container, host) if container == host => Network::Host,
+        _ => Network::Own(KeptFile::new(file)),
+    }
+}
+
+fn first_process(cgroup: &Path, depth: usize) -> Option<i64> {
+    let processes = fs::read(cgroup.join("cgroup.procs")).ok()?;
+    // A process of another PID namespace is written as 0.
+    if let Some(process) = lines(&processes).filter_map(number).find(|process| *process > 0) {
+        return Some(process);
+    }
+    let deeper = depth.checked_sub(1)?;
+    let children =
+        fs::read_dir(cgroup).ok()?.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    children.take(MAX_CHILDREN).find_map(|child| first_process(&child.path(), deeper))
+}
+
+fn sum(text: &[u8], readings: &mut Readings) {
+    let mut sums = [0i64; COLUMNS.len()];
+    for line in lines(text) {
+        let Some(colon) = line.iter().rposition(|byte| *byte == b':') else { continue };
+        if line[..colon].trim_ascii_start() == b"lo" {
+            continue;
+        }
+        let mut columns = COLUMNS.iter().zip(&mut sums).peekable();
+        for (at, word) in words(&line[colon + 1..]).enumerate() {
+            if let Some((_, sum)) = columns.next_if(|((column, _), _)| *column == at) {
+                *sum = sum.saturating_add(number(word).unwrap_or(0));
+            }
+        }
+    }
+    for ((_, value), sum) in COLUMNS.iter().zip(sums) {
+        readings.set(*value, sum);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interfaces_are_summed_and_loopback_left_out() {
+        let text = b"Inter-| Receive | Transmit\n face |bytes packets\n    lo: 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9\n  eth0: 1 2 3 4 0 0 0 0 5 6 7 8 0 0 0 0\n  eth1:10 0 0 0 0 0 0 0 1 0 0 0 0 0 0 0\n";
+        let mut readings = Readings::default();
+        sum(text, &mut readings);
+        let read = [Value::ReceiveBytes, Value::ReceiveDrops, Value::TransmitBytes, Value::TransmitDrops]
+            .map(|value| readings.get(value));
+        assert_eq!(read, [Some(11), Some(4), Some(6), Some(8)]);
+    }
+}
