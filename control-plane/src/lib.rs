@@ -1,10 +1,12 @@
 //! The Muster control plane.
 
+pub mod access;
 pub mod api;
 pub mod clock;
 pub mod error;
 pub mod events;
 pub mod keyring;
 pub mod metrics;
+pub mod organizations;
 pub mod progress;
 pub mod store;

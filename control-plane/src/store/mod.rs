@@ -5,6 +5,7 @@
 //! [`OrgId`](muster_shared::id::OrgId); the few that start from a proven identity (a certificate, a token's hash) say
 //! so. A transaction never waits for another host.
 
+mod access;
 mod address;
 mod error;
 mod migrations;
@@ -13,6 +14,7 @@ mod secrets;
 #[cfg(test)]
 pub(crate) mod test_database;
 
+pub use access::FirstOwner;
 pub use address::{DatabaseUrl, Dialect};
 pub use error::StoreError;
 
