@@ -1,1 +1,16 @@
-//! stub
+//! What Muster's suites stand on: real servers, a real control plane, simulated fleets and faults.
+//!
+//! - [`lab`]: Debian servers with systemd and sshd, as containers on networks of their own.
+//! - [`control_plane`]: the `muster serve` binary on a scratch directory, watched for errors and leftovers.
+//! - [`agent`]: the `muster-agent` binary on a scratch directory.
+//! - [`fleet`]: simulated agents in process that speak the real protocol and remember what was acknowledged.
+//! - [`fault_proxy`]: a TCP proxy that delays, cuts and goes silent on request.
+//!
+//! Suites that need the built binaries are behind the feature `process`, those that need Docker behind `lab`, so that
+//! a bare `cargo test` needs nothing; `tests/run` provides both and turns both on. Nothing is skipped at run time:
+//! what a suite needs and does not find fails it.
+
+pub mod binaries;
+pub mod lab;
+pub mod process;
+pub mod wait;
