@@ -1,0 +1,128 @@
+//! The admin commands, over gRPC. Tables for people, JSON and YAML for programs.
+//!
+//! Exit codes: 0 done; 1 failed, or what was asked for ended badly; 2 wrong usage or a refused argument; 3 not found;
+//! 4 not authenticated or not allowed; 5 the control plane can't be reached; 6 the state does not allow it.
+
+mod agent;
+mod client;
+mod commands;
+mod connection;
+mod facts;
+mod failure;
+mod host_key;
+mod join_tokens;
+mod output;
+mod progress;
+mod runs;
+mod servers;
+mod summary;
+mod table;
+mod yaml;
+
+use std::io::Write;
+
+use clap::{Parser, Subcommand};
+
+pub use client::Target;
+pub use failure::Failure;
+pub use output::Format;
+use output::Output;
+
+/// Bring-your-own-server fleet management.
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 not authenticated or not allowed, 5 control plane
+/// unreachable, 6 the state does not allow it.
+#[derive(Debug, Parser)]
+#[command(name = "muster", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub target: Target,
+    /// How to print.
+    #[arg(short, long, global = true, value_enum, default_value_t, help_heading = "Output")]
+    pub output: Format,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    #[command(flatten)]
+    Fleet(FleetCommand),
+}
+
+/// What to ask a control plane.
+#[derive(Debug, Subcommand)]
+pub enum FleetCommand {
+    /// List, show, create and change servers.
+    #[command(subcommand, visible_alias = "server")]
+    Servers(servers::ServersCommand),
+    /// Make, list and revoke the tokens servers join with.
+    #[command(subcommand, visible_alias = "join-token")]
+    JoinTokens(join_tokens::JoinTokensCommand),
+    /// Run the readiness checks. Exits with 1 unless the server is qualified.
+    Preflight(runs::Server),
+    /// Install the agent over SSH and wait for its first sample.
+    Bootstrap(runs::Server),
+    /// Log in over SSH and show what is there, for a saved server or before saving one.
+    TestConnection(connection::TestConnection),
+    /// Show what is known of a host.
+    Facts(facts::Facts),
+    /// Show a server's latest figures.
+    Summary(runs::Server),
+    /// Follow a server: its changes, commands and, each second, its figures.
+    Watch(runs::Server),
+    /// List, show and cancel commands.
+    #[command(subcommand)]
+    Commands(commands::CommandsCommand),
+    /// Decide about a server's SSH host key.
+    #[command(subcommand, visible_alias = "host-key")]
+    Hostkey(host_key::HostKeyCommand),
+    /// Revoke a server's agent, or release it from quarantine.
+    #[command(subcommand)]
+    Agent(agent::AgentCommand),
+}
+
+impl FleetCommand {
+    /// Asks the control plane and prints its answer to `out`.
+    ///
+    /// # Errors
+    /// What went wrong, with an exit code and a next step.
+    pub async fn run(self, target: &Target, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
+        let mut fleet = client::connect(target).await?;
+        let mut output = Output::new(format, out);
+        match self {
+            Self::Servers(command) => command.run(&mut fleet, &mut output).await,
+            Self::JoinTokens(command) => command.run(&mut fleet, &mut output).await,
+            Self::Preflight(server) => runs::preflight(server, &mut fleet, &mut output).await,
+            Self::Bootstrap(server) => runs::bootstrap(server, &mut fleet, &mut output).await,
+            Self::TestConnection(command) => command.run(&mut fleet, &mut output).await,
+            Self::Facts(command) => command.run(&mut fleet, &mut output).await,
+            Self::Summary(server) => summary::show(server, &mut fleet, &mut output).await,
+            Self::Watch(server) => summary::watch(server, &mut fleet, &mut output).await,
+            Self::Commands(command) => command.run(&mut fleet, &mut output).await,
+            Self::Hostkey(command) => command.run(&mut fleet, &mut output).await,
+            Self::Agent(command) => command.run(&mut fleet, &mut output).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn connection_options_may_stand_before_the_command_and_output_after() {
+        let line = "muster --url https://muster.example:8443 --token-file t servers list -o json";
+        let cli = Cli::try_parse_from(line.split(' ')).expect("parses");
+        assert_eq!(cli.output, Format::Json);
+        assert!(matches!(cli.command, Command::Fleet(FleetCommand::Servers(_))));
+    }
+}

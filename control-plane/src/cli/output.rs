@@ -1,0 +1,74 @@
+//! Printing an answer in the format asked for.
+
+use std::io::Write;
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::{failure::Failure, yaml};
+
+/// How to print.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs: the REST API's field names. Streams print one object a line.
+    Json,
+    /// The same as YAML. Streams print one document an event.
+    Yaml,
+}
+
+/// Where answers go.
+pub struct Output<'a> {
+    format: Format,
+    out: &'a mut dyn Write,
+}
+
+impl<'a> Output<'a> {
+    /// Prints to `out` as `format`.
+    pub fn new(format: Format, out: &'a mut dyn Write) -> Self {
+        Self { format, out }
+    }
+
+    /// The format asked for.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Prints `answer`; `table` draws it for people.
+    ///
+    /// # Errors
+    /// When nobody reads any more.
+    pub fn print<T: Serialize>(&mut self, answer: &T, table: impl FnOnce(&T) -> String) -> Result<(), Failure> {
+        let text = match self.format {
+            Format::Table => table(answer),
+            Format::Json => serde_json::to_string_pretty(answer).map_err(unprintable)?,
+            Format::Yaml => yaml::to_string(&serde_json::to_value(answer).map_err(unprintable)?),
+        };
+        self.line(text.trim_end())
+    }
+
+    /// Prints one item of a stream: a line for people, an object a line or a document for programs.
+    ///
+    /// # Errors
+    /// When nobody reads any more.
+    pub fn item<T: Serialize>(&mut self, item: &T, line: impl FnOnce(&T) -> String) -> Result<(), Failure> {
+        let text = match self.format {
+            Format::Table => line(item),
+            Format::Json => serde_json::to_string(item).map_err(unprintable)?,
+            Format::Yaml => format!("---\n{}", yaml::to_string(&serde_json::to_value(item).map_err(unprintable)?)),
+        };
+        if text.is_empty() { Ok(()) } else { self.line(text.trim_end()) }
+    }
+
+    fn line(&mut self, text: &str) -> Result<(), Failure> {
+        writeln!(self.out, "{text}")
+            .and_then(|()| self.out.flush())
+            .map_err(|error| Failure::ended_badly(format!("the output can't be written: {error}")))
+    }
+}
+
+fn unprintable(error: serde_json::Error) -> Failure {
+    Failure::ended_badly(format!("the answer can't be printed: {error}"))
+}
