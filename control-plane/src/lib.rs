@@ -1,6 +1,7 @@
 //! The Muster control plane.
 
 pub mod access;
+pub mod agent_binary;
 pub mod api;
 pub mod cli;
 pub mod clock;
@@ -10,4 +11,5 @@ pub mod keyring;
 pub mod metrics;
 pub mod organizations;
 pub mod progress;
+pub mod ssh;
 pub mod store;

@@ -1,0 +1,26 @@
+//! Reaching hosts over SSH: for what happens before an agent is there, and for bringing it there.
+//!
+//! A connection is made in steps that cannot be swapped: an address is judged and dialled ([`AddressPolicy`]), the
+//! host's key is verified ([`Connector::dial`]), the login happens ([`Dialled::authenticate`]), and then the one
+//! program that is ever run is the agent's own binary ([`Session::run_agent`]), carried there for that one run. No
+//! command line is ever composed from what a caller sent: see [`quote`] and the carrier's constant program.
+
+mod address;
+mod carrier;
+mod connect;
+mod error;
+mod key;
+mod probe;
+pub mod quote;
+mod session;
+mod target;
+
+pub use self::{
+    address::{AddressPolicy, Refusal},
+    connect::{Connector, Dialled},
+    error::{Carriage, Elevation, KeyProblem, SshError, Unreachable},
+    key::{MAX_KEY_BYTES, read_private_key},
+    probe::{Probe, probe},
+    session::{AgentRun, RunEvent, Session},
+    target::{Auth, Fingerprint, InvalidFingerprint, SudoMode, Target},
+};
