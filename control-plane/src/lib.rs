@@ -3,12 +3,17 @@
 pub mod access;
 pub mod agent_binary;
 pub mod api;
+pub mod app;
 pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod edge;
 pub mod error;
 pub mod events;
+pub mod identity;
 pub mod keyring;
 pub mod metrics;
+pub mod observability;
 pub mod organizations;
 pub mod progress;
 pub mod ssh;

@@ -47,6 +47,9 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the control plane. Settings may also stand in the environment as MUSTER_… and in DIR/muster.toml. Exits
+    /// with 64 when one of them can't be used.
+    Serve(Box<crate::config::ServeFlags>),
     #[command(flatten)]
     Fleet(FleetCommand),
 }

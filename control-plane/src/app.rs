@@ -1,0 +1,137 @@
+//! The control plane put together: every noun's handle, the tasks that run beside the requests, and the way down.
+
+use std::{error::Error, io, os::unix::fs::DirBuilderExt as _, path::PathBuf, sync::Arc};
+
+use axum::{Router, routing::get};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    edge::{self, Doors, EdgeError, Limits, Routers, TlsSettings},
+    events::Events,
+    identity::{Identity, open::OpenError},
+    keyring::{Keyring, KeyringError},
+    observability::Counters,
+    store::{Store, StoreError},
+};
+
+/// Every handle a request may need. Clones share them.
+#[derive(Debug, Clone)]
+pub struct App {
+    pub config: Arc<Config>,
+    pub clock: Clock,
+    pub store: Store,
+    pub keyring: Keyring,
+    pub events: Events,
+    pub identity: Identity,
+    pub counters: Counters,
+    /// Cancelled when the control plane stops: streams end on it.
+    pub shutdown: CancellationToken,
+}
+
+/// Why the control plane did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the data directory {0:?} can't be made")]
+    DataDir(PathBuf, #[source] io::Error),
+    #[error(transparent)]
+    Edge(#[from] EdgeError),
+    #[error("the database can't be opened")]
+    Store(#[from] StoreError),
+    #[error("the key ring can't be opened")]
+    Keyring(#[from] KeyringError),
+    #[error("the control plane's identity can't be opened")]
+    Identity(#[from] OpenError),
+    #[error("TLS can't be set up")]
+    Tls(#[from] rustls::Error),
+}
+
+impl App {
+    /// Opens the store and everything on it. Nothing runs yet.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn open(config: Config, clock: Clock, shutdown: CancellationToken) -> Result<Self, StartError> {
+        let counters = Counters::of_process();
+        let data_dir = &config.data_dir;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(data_dir)
+            .map_err(|source| StartError::DataDir(data_dir.clone(), source))?;
+        let store = Store::open(&config.database_url).await?;
+        let keyring = Keyring::open_or_create(data_dir, &store).await?;
+        let identity = Identity::open(&config, &store, &keyring, clock.now_us()).await?;
+        Ok(Self {
+            config: Arc::new(config),
+            clock,
+            store,
+            keyring,
+            events: Events::default(),
+            identity,
+            counters,
+            shutdown,
+        })
+    }
+
+    /// Starts the reconcilers; they end with `shutdown`.
+    fn start_tasks(&self, tasks: &TaskTracker) {
+        tasks.spawn(self.identity.clone().keep_presentable(self.clock.clone(), self.shutdown.clone()));
+    }
+
+    fn routers(&self) -> (Router, Router) {
+        let everyone = Router::new().route("/healthz", get(|| async { "ok\n" }));
+        (Router::new(), edge::protect_public(everyone))
+    }
+}
+
+/// Runs the control plane until `shutdown`, then drains. `ready` hears the addresses once the doors are open.
+///
+/// # Errors
+/// [`StartError`]: the ports are taken, or something on disk or in the database is not usable.
+pub async fn serve(
+    config: Config,
+    shutdown: CancellationToken,
+    ready: impl FnOnce(&App, &Doors),
+) -> Result<(), StartError> {
+    let doors = Doors::bind(&config).await?;
+    let max_connections = config.max_connections;
+    let app = App::open(config, Clock::system(), shutdown.clone()).await?;
+    let tls = TlsSettings::new(&app.identity)?;
+    let tasks = TaskTracker::new();
+    app.start_tasks(&tasks);
+    ready(&app, &doors);
+    let (agents, everyone) = app.routers();
+    let main_door =
+        Routers { agents: doors.agents.is_none().then(|| agents.clone()), everyone: Some(everyone.clone()) };
+    let agents_door = Routers { agents: Some(agents), everyone: None };
+    let limits = Limits::of_tls(max_connections);
+    let serve_tls =
+        |listener, routers| edge::serve_tls(listener, tls.clone(), routers, limits.clone(), shutdown.clone());
+    let on_tls = serve_tls(doors.tls, main_door);
+    let on_agents = async {
+        if let Some(listener) = doors.agents {
+            serve_tls(listener, agents_door).await;
+        }
+    };
+    let on_http = async {
+        if let Some(listener) = doors.http {
+            edge::serve_plain(listener, everyone, Limits::of_plain(), shutdown.clone()).await;
+        }
+    };
+    tokio::join!(on_tls, on_agents, on_http);
+    tasks.close();
+    tasks.wait().await;
+    app.store.close().await;
+    Ok(())
+}
+
+/// An error and its causes in one line.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    let mut texts: Vec<String> = causes.map(ToString::to_string).collect();
+    texts.dedup();
+    texts.join(": ")
+}

@@ -1,0 +1,51 @@
+//! Logs on standard error, and the counters behind `/metrics`.
+
+use std::sync::OnceLock;
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use crate::config::LogFormat;
+
+/// Where the process's counters are read. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Counters {
+    handle: PrometheusHandle,
+}
+
+impl Counters {
+    /// The process's counters; recording starts with the first call. A process has one recorder, whoever asks.
+    #[must_use]
+    pub fn of_process() -> Self {
+        static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+        let handle = HANDLE.get_or_init(|| {
+            let recorder = PrometheusBuilder::new().build_recorder();
+            let handle = recorder.handle();
+            if metrics::set_global_recorder(recorder).is_err() {
+                tracing::warn!("another recorder was installed first; /metrics stays empty");
+            }
+            handle
+        });
+        Self { handle: handle.clone() }
+    }
+
+    /// Everything counted so far, in Prometheus' text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.handle.run_upkeep();
+        self.handle.render()
+    }
+}
+
+/// Starts logging. `level` was checked by the configuration.
+pub fn start_logging(format: LogFormat, level: &str) {
+    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let registry = tracing_subscriber::registry().with(filter);
+    // A second start, as tests make, leaves the first one's subscriber in place.
+    let _ = match format {
+        LogFormat::Text => registry.with(fmt::layer().with_writer(std::io::stderr).with_ansi(false)).try_init(),
+        LogFormat::Json => {
+            registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init()
+        }
+    };
+}
