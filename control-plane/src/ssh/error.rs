@@ -60,6 +60,8 @@ pub enum KeyProblem {
     UnknownFormat,
     #[error("its algorithm ({0}) is not supported")]
     UnsupportedAlgorithm(String),
+    #[error("it is encrypted in an outdated way")]
+    OutdatedEncryption,
     #[error("it is damaged")]
     Damaged,
 }
@@ -191,6 +193,9 @@ impl KeyProblem {
                 "Paste the whole private key file, with its BEGIN and END lines: OpenSSH, PKCS#1 or PKCS#8 PEM."
             }
             Self::UnsupportedAlgorithm(_) => "Use an Ed25519, ECDSA (P-256, P-384, P-521) or RSA key.",
+            Self::OutdatedEncryption => {
+                "Rewrite the key in OpenSSH's format: `ssh-keygen -p -f KEYFILE` does so and keeps the passphrase if told to."
+            }
             Self::Damaged => "Copy the key again, whole: a part of it is missing or changed.",
         }
     }

@@ -48,11 +48,22 @@ impl Armour {
             "-----BEGIN OPENSSH PRIVATE KEY-----" => Ok(Self::OpenSsh),
             "-----BEGIN ENCRYPTED PRIVATE KEY-----" => Ok(Self::Encrypted),
             "-----BEGIN PRIVATE KEY-----" | "-----BEGIN RSA PRIVATE KEY-----" | "-----BEGIN EC PRIVATE KEY-----" => {
-                Ok(if text.contains("Proc-Type: 4,ENCRYPTED") { Self::Encrypted } else { Self::Plain })
+                Self::of_pem(first, text)
             }
             "-----BEGIN DSA PRIVATE KEY-----" => Err(KeyProblem::UnsupportedAlgorithm("ssh-dss".to_owned())),
             _ if is_public(first) => Err(KeyProblem::PublicKey),
             _ => Err(KeyProblem::UnknownFormat),
+        }
+    }
+
+    /// PEM's own encryption comes in many forms; the one `ssh-keygen` made for years is read.
+    fn of_pem(first: &str, text: &str) -> Result<Self, KeyProblem> {
+        if !text.contains("Proc-Type: 4,ENCRYPTED") {
+            Ok(Self::Plain)
+        } else if first.contains("RSA") && text.contains("DEK-Info: AES-128-CBC,") {
+            Ok(Self::Encrypted)
+        } else {
+            Err(KeyProblem::OutdatedEncryption)
         }
     }
 }
@@ -82,5 +93,95 @@ fn problem(error: &KeysError, tried_passphrase: bool) -> KeyProblem {
         KeysError::Decode(_) => KeyProblem::Damaged,
         _ if tried_passphrase => KeyProblem::PassphraseWrong,
         _ => KeyProblem::Damaged,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use russh::keys::HashAlg;
+
+    use super::*;
+
+    const PASSPHRASE: &str = "open sesame";
+
+    macro_rules! fixtures {
+        ($($name:literal $fingerprint:literal)*) => {
+            &[$(($name, include_str!(concat!("fixtures/", $name, ".pem")), $fingerprint)),*]
+        };
+    }
+
+    /// Made by `ssh-keygen` and `openssl`, with the fingerprint `ssh-keygen -l` prints for the public half.
+    const KEYS: &[(&str, &str, &str)] = fixtures! {
+        "ecdsa256-openssh" "SHA256:Hx0ZswJphYKF8xp8XSbbXyD3FVdGquNuWPML/+LWM8U"
+        "ecdsa384-sec1" "SHA256:IJbgpK74ZgU8wY6q7IhiD1IT1chNYfsAmUQO9PGLS0w"
+        "ecdsa521-pkcs8" "SHA256:ljzqCu6Gw2f2qhw3S4xO5DxrlTzdvpim569DCKurh/Y"
+        "ed25519-openssh" "SHA256:7P6sXkgeOQyAQz9i52hlULZ8zOAMuyV7R86CuYT+3oI"
+        "ed25519-openssh-encrypted" "SHA256:CTk4wVFDRh5SsrPhoj1P2VafuYfAZKJvwFccsTtobqg"
+        "ed25519-pkcs8" "SHA256:OO21eo1ynPOaTA7RRPHMsKUkmGcmzB5kB/mm+ZM0+EA"
+        "ed25519-pkcs8-encrypted" "SHA256:OO21eo1ynPOaTA7RRPHMsKUkmGcmzB5kB/mm+ZM0+EA"
+        "rsa-openssh" "SHA256:d8DrbWpljTMaAxo+1jlKIa+KGwAAKyXoJayoX/wswdc"
+        "rsa-pkcs1" "SHA256:jQNz3OHdYr2iZveineCJxK6/KPqlcVOzxIq4yHclYZ8"
+        "rsa-pkcs1-encrypted" "SHA256:ORUNa2c64m0G2npxv2htu7xTPgQi7zL3okuNhhJfspU"
+        "rsa-pkcs8" "SHA256:YxisqHNob/PKpesG1ZlER3Qw3DFppFkZ+ple6ctKFuA"
+        "rsa-pkcs8-encrypted" "SHA256:g7QzuUekH6k4JlUWm1ww1zeNgm9zN7lDkaAIeoy0cJM"
+    };
+
+    fn read(pem: &str, passphrase: Option<&str>) -> Result<String, KeyProblem> {
+        let passphrase = passphrase.map(SecretString::from);
+        let key = read_private_key(&SecretString::from(pem), passphrase.as_ref())?;
+        Ok(key.public_key().fingerprint(HashAlg::Sha256).to_string())
+    }
+
+    #[test]
+    fn every_format_is_read() {
+        for (name, pem, fingerprint) in KEYS {
+            let passphrase = name.ends_with("encrypted").then_some(PASSPHRASE);
+            assert_eq!(read(pem, passphrase), Ok((*fingerprint).to_owned()), "{name}");
+        }
+    }
+
+    #[test]
+    fn line_ends_blanks_and_a_needless_passphrase_do_no_harm() {
+        for (name, pem, fingerprint) in KEYS {
+            let pasted = format!("\r\n {}\r\n", pem.replace('\n', "  \r\n"));
+            assert_eq!(read(&pasted, Some(PASSPHRASE)), Ok((*fingerprint).to_owned()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_missing_and_a_wrong_passphrase_are_told_apart() {
+        for (name, pem, _) in KEYS.iter().filter(|(name, ..)| name.ends_with("encrypted")) {
+            for none in [None, Some("")] {
+                assert_eq!(read(pem, none), Err(KeyProblem::PassphraseMissing), "{name}");
+            }
+            assert_eq!(read(pem, Some("close sesame")), Err(KeyProblem::PassphraseWrong), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_was_cut_is_damaged() {
+        for (name, pem, _) in KEYS.iter().filter(|(name, ..)| !name.ends_with("encrypted")) {
+            let lines: Vec<&str> = pem.lines().collect();
+            let cut = [&lines[..1], &lines[2..]].concat().join("\n");
+            assert_eq!(read(&cut, None), Err(KeyProblem::Damaged), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_private_key_is_named() {
+        let public = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGHfF/052wlH2ADHMrbax1lgw6Yb1Vqzs4k5fZBtqTzu root@host";
+        assert_eq!(read(public, None), Err(KeyProblem::PublicKey));
+        for text in ["", "hunter2", "/home/me/.ssh/id_ed25519", "PuTTY-User-Key-File-3: ssh-ed25519"] {
+            assert_eq!(read(text, None), Err(KeyProblem::UnknownFormat), "{text}");
+        }
+        assert_eq!(read(&"-".repeat(MAX_KEY_BYTES + 1), None), Err(KeyProblem::UnknownFormat));
+    }
+
+    #[test]
+    fn outdated_encryption_is_named() {
+        for pem in [include_str!("fixtures/rsa-pkcs1-aes256.pem"), include_str!("fixtures/ecdsa256-sec1-encrypted.pem")]
+        {
+            assert_eq!(read(pem, Some(PASSPHRASE)), Err(KeyProblem::OutdatedEncryption));
+        }
     }
 }
