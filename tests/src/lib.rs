@@ -11,6 +11,7 @@
 //! what a suite needs and does not find fails it.
 
 pub mod binaries;
+pub mod fault_proxy;
 pub mod lab;
 pub mod process;
 pub mod wait;
