@@ -17,4 +17,5 @@ pub mod observability;
 pub mod organizations;
 pub mod progress;
 pub mod ssh;
+pub mod servers;
 pub mod store;

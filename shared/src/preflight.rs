@@ -162,14 +162,7 @@ impl PreflightReport {
     /// What the results are worth at `now_us`: they age into stale and expired.
     #[must_use]
     pub fn qualification(&self, now_us: i64) -> Qualification {
-        let age_us = now_us.saturating_sub(self.checked_at_us);
-        if age_us > EXPIRED_AFTER_DAYS * DAY_US {
-            Qualification::Expired
-        } else if age_us > STALE_AFTER_DAYS * DAY_US {
-            Qualification::Stale
-        } else {
-            self.verdict()
-        }
+        self.verdict().aged(self.checked_at_us, now_us)
     }
 }
 
@@ -190,6 +183,27 @@ pub enum Qualification {
 }
 
 impl Qualification {
+    /// What a verdict reached at `checked_at_us` is worth at `now_us`.
+    #[must_use]
+    pub fn aged(self, checked_at_us: i64, now_us: i64) -> Self {
+        let age_us = now_us.saturating_sub(checked_at_us);
+        if age_us > EXPIRED_AFTER_DAYS * DAY_US {
+            Self::Expired
+        } else if age_us > STALE_AFTER_DAYS * DAY_US {
+            Self::Stale
+        } else {
+            self
+        }
+    }
+
+    /// The qualification named `word`.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Qualified, Self::NeedsSetup, Self::Unqualified, Self::Stale, Self::Expired]
+            .into_iter()
+            .find(|qualification| qualification.as_str() == word)
+    }
+
     /// The status word.
     #[must_use]
     pub fn as_str(self) -> &'static str {

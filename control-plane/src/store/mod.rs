@@ -9,8 +9,10 @@ mod access;
 mod address;
 mod error;
 mod migrations;
+mod observations;
 mod rows;
 mod secrets;
+mod servers;
 #[cfg(test)]
 pub(crate) mod test_database;
 

@@ -22,6 +22,9 @@ pub(super) trait Columns {
 
     /// A count or size, which is never negative.
     fn unsigned(&self, column: &'static str) -> Result<u64>;
+
+    /// The same where the column may be null.
+    fn unsigned_if_any(&self, column: &'static str) -> Result<Option<u64>>;
 }
 
 impl Columns for AnyRow
@@ -48,5 +51,11 @@ where
 
     fn unsigned(&self, column: &'static str) -> Result<u64> {
         u64::try_from(self.value::<i64>(column)?).map_err(|_| StoreError::Unreadable { column })
+    }
+
+    fn unsigned_if_any(&self, column: &'static str) -> Result<Option<u64>> {
+        self.value::<Option<i64>>(column)?
+            .map(|value| u64::try_from(value).map_err(|_| StoreError::Unreadable { column }))
+            .transpose()
     }
 }

@@ -45,6 +45,8 @@ CREATE TABLE servers (
     status TEXT NOT NULL,
     created_at_us BIGINT NOT NULL,
     updated_at_us BIGINT NOT NULL,
+    -- Counts changes by people, so that two of them can't overwrite each other unseen.
+    revision BIGINT NOT NULL DEFAULT 0,
     deleted_at_us BIGINT,
     -- How to reach it over SSH; a host that joined by itself has no user here.
     ipv4_address TEXT,
@@ -116,7 +118,7 @@ CREATE TABLE server_preflights (
 CREATE TABLE idempotency_keys (
     org_id TEXT NOT NULL REFERENCES organizations (id),
     idempotency_key TEXT NOT NULL,
-    body_sha256 BYTES NOT NULL,
+    body_sealed BYTES NOT NULL,
     server_id TEXT NOT NULL REFERENCES servers (id),
     created_at_us BIGINT NOT NULL,
     PRIMARY KEY (org_id, idempotency_key)

@@ -1,0 +1,340 @@
+//! Servers: the fleet's record of each host.
+
+mod connection;
+pub mod health;
+mod names;
+mod row;
+mod secrets;
+mod server;
+mod status;
+
+pub use connection::{Addresses, Connection, ConnectionPatch, DEFAULT_SSH_PORT, SshAccount, SshAuth, SshTarget};
+pub use health::Health;
+pub use names::{Fingerprint, HostName, IdempotencyKey, InvalidName, Label, ServerName, Username};
+pub use row::ServerRow;
+pub use secrets::SealedAuth;
+pub use server::{
+    Agent, ConnectionRecord, DEFAULT_PAGE, Detected, MAX_PAGE, NewServer, PreflightRecord, Resources, Server,
+    ServerFilter, ServerPatch,
+};
+pub use status::{AddressChoice, AgentStatus, AuthMethod, ConnectionOutcome, HealthStatus, ServerStatus, SudoMode};
+
+use muster_shared::{
+    facts::{Facts, MAX_FACTS_BYTES},
+    id::{OrgId, ServerId},
+    preflight::PreflightReport,
+};
+
+use crate::{
+    error::{Error, ErrorKind},
+    events::{EventKind, Events},
+    keyring::Keyring,
+    store::{Store, StoreError},
+};
+
+/// How often an update starts over when somebody else changed the same server meanwhile.
+const UPDATE_ATTEMPTS: usize = 5;
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// The servers of every organisation. Clones share the store.
+#[derive(Debug, Clone)]
+pub struct Servers {
+    store: Store,
+    keyring: Keyring,
+    events: Events,
+}
+
+impl Servers {
+    /// The servers in `store`, whose secrets `keyring` opens.
+    #[must_use]
+    pub fn new(store: Store, keyring: Keyring, events: Events) -> Self {
+        Self { store, keyring, events }
+    }
+
+    /// Makes a server that is reached over SSH. The same key with the same server answers the one made before.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] without a usable address; [`ErrorKind::Conflict`] when the name is taken, or the key was
+    /// used for another server.
+    pub async fn create(
+        &self,
+        org: OrgId,
+        server: NewServer,
+        idempotency_key: Option<&IdempotencyKey>,
+        now_us: i64,
+    ) -> Result<Server> {
+        require_address(&server.connection.addresses)?;
+        if let Some(made) = self.made_before(org, &server, idempotency_key).await? {
+            return Ok(made);
+        }
+        let id = ServerId::generate();
+        let auth = secrets::seal(&self.keyring, org, id, &server.connection.auth).map_err(Error::internal)?;
+        let row = ServerRow::of_new(id, &server, auth);
+        let repeat = match idempotency_key {
+            Some(key) => Some((key, self.sealed_digest(org, key, &server)?)),
+            None => None,
+        };
+        match self.store.insert_server(org, &row, repeat.as_ref(), now_us).await {
+            Ok(()) => {
+                self.events.publish(org, id, EventKind::ServerChanged);
+                self.get(org, id).await
+            }
+            // Either the name is taken, or the same call is running twice and the other one was faster.
+            Err(error @ StoreError::Conflict(_)) => match self.made_before(org, &server, idempotency_key).await? {
+                Some(made) => Ok(made),
+                None => Err(name_taken(&server.name).because(error)),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The server `id`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    pub async fn get(&self, org: OrgId, id: ServerId) -> Result<Server> {
+        self.store.server(org, id).await?.ok_or_else(|| Error::not_found("server"))
+    }
+
+    /// The server that `reference`, an id or a name, means.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    pub async fn resolve(&self, org: OrgId, reference: &str) -> Result<Server> {
+        if let Ok(id) = reference.parse() {
+            return self.get(org, id).await;
+        }
+        self.store.server_named(org, reference).await?.ok_or_else(|| Error::not_found("server"))
+    }
+
+    /// The servers of a page, oldest first.
+    ///
+    /// # Errors
+    /// [`Error`] when the store fails.
+    pub async fn list(&self, org: OrgId, filter: ServerFilter) -> Result<Vec<Server>> {
+        let filter = ServerFilter { limit: filter.limit.clamp(1, MAX_PAGE), ..filter };
+        Ok(self.store.list_servers(org, filter).await?)
+    }
+
+    /// Changes what `patch` names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Invalid`] when no usable address would be left;
+    /// [`ErrorKind::Conflict`] when the name is taken.
+    pub async fn update(&self, org: OrgId, id: ServerId, patch: &ServerPatch, now_us: i64) -> Result<Server> {
+        for _ in 0..UPDATE_ATTEMPTS {
+            let mut row = self.store.server_row(org, id).await?.ok_or_else(|| Error::not_found("server"))?;
+            self.apply(org, &mut row, patch)?;
+            match self.store.update_server(org, &row, now_us).await {
+                Ok(true) => {
+                    self.events.publish(org, id, EventKind::ServerChanged);
+                    return self.get(org, id).await;
+                }
+                Ok(false) => {}
+                Err(error @ StoreError::Conflict(_)) => return Err(name_taken(&row.name).because(error)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::new(ErrorKind::Conflict, "busy", "the server is being changed by others; try again"))
+    }
+
+    /// The whole facts document and when it was collected; `None` before the first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    pub async fn facts(&self, org: OrgId, id: ServerId) -> Result<Option<(Facts, i64)>> {
+        let Some((json, collected_at_us)) = self.store.facts(org, id).await? else {
+            self.get(org, id).await?;
+            return Ok(None);
+        };
+        Ok(Some((serde_json::from_slice(&json).map_err(Error::internal)?, collected_at_us)))
+    }
+
+    /// The last preflight report; `None` before the first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    pub async fn preflight(&self, org: OrgId, id: ServerId) -> Result<Option<PreflightReport>> {
+        let Some(json) = self.store.preflight(org, id).await? else {
+            self.get(org, id).await?;
+            return Ok(None);
+        };
+        Ok(Some(serde_json::from_str(&json).map_err(Error::internal)?))
+    }
+
+    /// What is needed to connect over SSH, secrets open.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Precondition`] for a server without SSH credentials.
+    pub async fn ssh_target(&self, org: OrgId, id: ServerId) -> Result<SshTarget> {
+        let row = self.store.server_row(org, id).await?.ok_or_else(|| Error::not_found("server"))?;
+        let auth = secrets::open(&self.keyring, org, id, &row.auth).map_err(Error::internal)?;
+        match (row.addresses.host(), row.ssh, auth) {
+            (Some(host), Some(ssh), Some(auth)) => Ok(SshTarget {
+                host,
+                port: ssh.port,
+                username: ssh.username,
+                auth,
+                sudo_mode: ssh.sudo_mode,
+                host_key: row.host_key,
+            }),
+            _ => Err(Error::new(
+                ErrorKind::Precondition,
+                "no_ssh_credentials",
+                "the server has no SSH address and credentials: add them to the server first",
+            )),
+        }
+    }
+
+    /// Records the host key of the first contact; a recorded one stays.
+    ///
+    /// # Errors
+    /// [`Error`] when the store fails.
+    pub async fn record_host_key(&self, org: OrgId, id: ServerId, key: &Fingerprint, now_us: i64) -> Result<()> {
+        if self.store.record_host_key(org, id, key, now_us).await? {
+            self.events.publish(org, id, EventKind::ServerChanged);
+        }
+        Ok(())
+    }
+
+    /// Records that the host showed another key than the recorded one: nothing connects until it is accepted.
+    ///
+    /// # Errors
+    /// [`Error`] when the store fails.
+    pub async fn offer_host_key(&self, org: OrgId, id: ServerId, key: &Fingerprint, now_us: i64) -> Result<()> {
+        self.store.offer_host_key(org, id, key, now_us).await?;
+        self.events.publish(org, id, EventKind::ServerChanged);
+        Ok(())
+    }
+
+    /// Makes `key` the server's host key: a person compared it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    pub async fn accept_host_key(&self, org: OrgId, id: ServerId, key: &Fingerprint, now_us: i64) -> Result<Server> {
+        if !self.store.accept_host_key(org, id, key, now_us).await? {
+            return Err(Error::not_found("server"));
+        }
+        self.events.publish(org, id, EventKind::ServerChanged);
+        self.get(org, id).await
+    }
+
+    /// Records how an attempt over SSH ended, `detail` in words.
+    ///
+    /// # Errors
+    /// [`Error`] when the store fails.
+    pub async fn record_connection(
+        &self,
+        org: OrgId,
+        id: ServerId,
+        outcome: ConnectionOutcome,
+        detail: &str,
+        now_us: i64,
+    ) -> Result<()> {
+        let record = ConnectionRecord { outcome, detail: detail.to_owned(), at_us: now_us };
+        self.store.record_connection(org, id, &record).await?;
+        self.events.publish(org, id, EventKind::ServerChanged);
+        Ok(())
+    }
+
+    /// Records the sudo mode that was found to work where the record says to find out.
+    ///
+    /// # Errors
+    /// [`Error`] when the store fails.
+    pub async fn record_sudo_mode(&self, org: OrgId, id: ServerId, mode: SudoMode, now_us: i64) -> Result<()> {
+        Ok(self.store.record_sudo_mode(org, id, mode, now_us).await?)
+    }
+
+    /// Stores a facts document unless a younger one is there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a document that is too large or can't be read.
+    pub async fn record_facts(
+        &self,
+        org: OrgId,
+        id: ServerId,
+        json: &[u8],
+        collected_at_us: i64,
+        now_us: i64,
+    ) -> Result<()> {
+        if json.len() > MAX_FACTS_BYTES {
+            return Err(Error::invalid("facts_too_large", format!("facts are at most {MAX_FACTS_BYTES} bytes")));
+        }
+        let facts: Facts = serde_json::from_slice(json)
+            .map_err(|source| Error::invalid("facts_malformed", "the facts can't be read").because(source))?;
+        // A host whose clock runs ahead must not keep its later documents out.
+        let collected_at_us = collected_at_us.min(now_us);
+        if self.store.record_facts(org, id, json, &Detected::from(&facts), collected_at_us, now_us).await? {
+            self.events.publish(org, id, EventKind::ServerChanged);
+        }
+        Ok(())
+    }
+
+    /// Stores a preflight report unless a younger one is there.
+    ///
+    /// # Errors
+    /// [`Error`] when the store fails.
+    pub async fn record_preflight(&self, org: OrgId, id: ServerId, report: &PreflightReport) -> Result<()> {
+        let json = serde_json::to_string(report).map_err(Error::internal)?;
+        let record = PreflightRecord { verdict: report.verdict(), checked_at_us: report.checked_at_us };
+        if self.store.record_preflight(org, id, &json, record).await? {
+            self.events.publish(org, id, EventKind::ServerChanged);
+        }
+        Ok(())
+    }
+
+    fn apply(&self, org: OrgId, row: &mut ServerRow, patch: &ServerPatch) -> Result<()> {
+        row.apply(patch);
+        if let Some(connection) = &patch.connection {
+            row.apply_connection(connection)?;
+            require_address(&row.addresses)?;
+            if let Some(auth) = &connection.auth {
+                row.auth = secrets::seal(&self.keyring, org, row.id, auth).map_err(Error::internal)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn made_before(
+        &self,
+        org: OrgId,
+        server: &NewServer,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Option<Server>> {
+        let Some(key) = key else { return Ok(None) };
+        let Some((id, sealed)) = self.store.idempotent_creation(org, key).await? else { return Ok(None) };
+        let org_text = org.to_string();
+        let digest = self.keyring.open(&idempotency_place(&org_text, key), &sealed).map_err(Error::internal)?;
+        if digest.as_slice() != server.digest().as_slice() {
+            let detail = "this idempotency key was used for another server: use a new key";
+            return Err(Error::new(ErrorKind::Conflict, "idempotency_key_reused", detail));
+        }
+        self.get(org, id).await.map(Some)
+    }
+
+    /// The digest covers the password, so it is sealed: a plain one could be guessed against.
+    fn sealed_digest(&self, org: OrgId, key: &IdempotencyKey, server: &NewServer) -> Result<Vec<u8>> {
+        let org = org.to_string();
+        self.keyring.seal(&idempotency_place(&org, key), &server.digest()).map_err(Error::internal)
+    }
+}
+
+fn idempotency_place<'a>(organization: &'a str, key: &'a IdempotencyKey) -> muster_shared::seal::Place<'a> {
+    muster_shared::seal::Place { organization, table: "idempotency_keys", row: key.as_str(), column: "body_sealed" }
+}
+
+fn require_address(addresses: &Addresses) -> Result<()> {
+    if addresses.host().is_some() {
+        return Ok(());
+    }
+    let detail = match addresses.choice {
+        AddressChoice::Auto => "at least one of ipv4_address, ipv6_address, fqdn and hostname is needed".to_owned(),
+        choice => format!("connection_host_type is {}, but there is no such address", choice.as_str()),
+    };
+    Err(Error::invalid("address_required", detail))
+}
+
+fn name_taken(name: &ServerName) -> Error {
+    Error::new(ErrorKind::Conflict, "name_taken", format!("there is a server named {name} already"))
+}
