@@ -2,10 +2,12 @@
 
 use std::{error::Error, io, os::unix::fs::DirBuilderExt as _, path::PathBuf, sync::Arc};
 
-use axum::{Router, routing::get};
+use axum::Router;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    access::Access,
+    api,
     clock::Clock,
     config::Config,
     edge::{self, Doors, EdgeError, Limits, Routers, TlsSettings},
@@ -25,6 +27,7 @@ pub struct App {
     pub keyring: Keyring,
     pub events: Events,
     pub identity: Identity,
+    pub access: Access,
     pub counters: Counters,
     /// Cancelled when the control plane stops: streams end on it.
     pub shutdown: CancellationToken,
@@ -45,6 +48,8 @@ pub enum StartError {
     Identity(#[from] OpenError),
     #[error("TLS can't be set up")]
     Tls(#[from] rustls::Error),
+    #[error("the first owner can't be made")]
+    Owner(#[from] crate::error::Error),
 }
 
 impl App {
@@ -63,7 +68,10 @@ impl App {
         let store = Store::open(&config.database_url).await?;
         let keyring = Keyring::open_or_create(data_dir, &store).await?;
         let identity = Identity::open(&config, &store, &keyring, clock.now_us()).await?;
+        let access = Access::new(store.clone());
+        access.ensure_owner(data_dir, clock.now_us()).await?;
         Ok(Self {
+            access,
             config: Arc::new(config),
             clock,
             store,
@@ -81,8 +89,7 @@ impl App {
     }
 
     fn routers(&self) -> (Router, Router) {
-        let everyone = Router::new().route("/healthz", get(|| async { "ok\n" }));
-        (Router::new(), edge::protect_public(everyone))
+        (Router::new(), api::router(self))
     }
 }
 

@@ -1,0 +1,87 @@
+//! The one authorisation table: what can be asked, and the permission it needs. REST routes name an operation; gRPC
+//! methods are found by their name. Whatever is not in this table can't be asked.
+
+use crate::access::Permission;
+
+macro_rules! operations {
+    ($($(#[$doc:meta])* $name:ident => $permission:ident,)*) => {
+        /// Something that can be asked. The names of those that gRPC offers are its methods' names.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Operation {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Operation {
+            /// Every operation.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// What the caller must be allowed.
+            #[must_use]
+            pub fn permission(self) -> Permission {
+                match self {
+                    $(Self::$name => Permission::$permission,)*
+                }
+            }
+
+            /// The operation's name.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+        }
+    };
+}
+
+operations! {
+    ListServers => ServersList,
+    GetServer => ServersView,
+    CreateServer => ServersCreate,
+    UpdateServer => ServersUpdate,
+    TestConnection => ServersTest,
+    AcceptHostKey => ServersUpdate,
+    Bootstrap => ServersUpdate,
+    RunPreflight => ServersPreflight,
+    RefreshFacts => ServersTest,
+    GetSummary => MonitoringView,
+    /// Its figures need [`Permission::MonitoringView`] besides.
+    WatchServer => ServersView,
+    QuerySeries => MonitoringView,
+    CreateJoinToken => JoinTokensCreate,
+    ListJoinTokens => JoinTokensList,
+    RevokeJoinToken => JoinTokensRevoke,
+    GetCommand => CommandsView,
+    ListCommands => CommandsList,
+    CancelCommand => CommandsCancel,
+    RevokeAgent => ServersSecure,
+    ReleaseQuarantine => ServersSecure,
+    ReadOwnMetrics => MonitoringView,
+}
+
+impl Operation {
+    /// The operation behind a gRPC method of `muster.v1.FleetService`.
+    #[must_use]
+    pub fn of_grpc_method(method: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|operation| operation.name() == method)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_shared::wire;
+    use prost::Message as _;
+
+    use super::*;
+
+    #[test]
+    fn every_grpc_method_has_an_operation() {
+        let files = prost_types::FileDescriptorSet::decode(wire::DESCRIPTORS).expect("descriptors");
+        let services = files.file.iter().flat_map(|file| &file.service);
+        let fleet = services.clone().find(|service| service.name() == "FleetService").expect("the service");
+        assert!(fleet.method.len() >= 19);
+        for method in &fleet.method {
+            assert!(Operation::of_grpc_method(method.name()).is_some(), "{} has no permission", method.name());
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The route table. A route can't be added without saying who may use it, and what the OpenAPI document says of it is
+//! what is served: method and path come from the handler's own description.
+
+use axum::{
+    Router,
+    extract::{FromRequestParts, Request, State},
+    handler::Handler,
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+    routing::{MethodFilter, MethodRouter, on},
+};
+use http::request::Parts;
+use utoipa::{
+    __dev::SchemaReferences,
+    openapi::{
+        PathItem, RefOr, Schema,
+        path::{HttpMethod, Operation as Description},
+        security::SecurityRequirement,
+    },
+};
+
+use super::problem::Problem;
+use crate::{
+    access::Principal,
+    api::{authorization::admit, operation::Operation},
+    app::App,
+    error::{Error, ErrorKind},
+};
+
+/// The name of the bearer scheme in the document.
+pub const BEARER: &str = "bearer";
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// Anybody.
+    Public,
+    /// Holders of a token whose role allows the operation.
+    Guarded(Operation),
+}
+
+/// One route.
+pub struct Route {
+    pub method: HttpMethod,
+    /// As axum and OpenAPI both write it: `/api/v1/vms/{id}`.
+    pub path: String,
+    pub admission: Admission,
+    pub(super) description: Description,
+    handler: MethodRouter<App>,
+}
+
+/// All routes, and the schemas they speak of.
+#[derive(Default)]
+pub struct Routes {
+    routes: Vec<Route>,
+    schemas: Vec<(String, RefOr<Schema>)>,
+}
+
+impl Routes {
+    /// Adds a route that anybody may use.
+    #[must_use]
+    pub fn public<P: utoipa::Path + SchemaReferences, H: Handler<T, App>, T: 'static>(self, handler: H) -> Self {
+        self.add::<P, H, T>(Admission::Public, handler)
+    }
+
+    /// Adds a route for callers who may do `operation`.
+    #[must_use]
+    pub fn guarded<P: utoipa::Path + SchemaReferences, H: Handler<T, App>, T: 'static>(
+        self,
+        operation: Operation,
+        handler: H,
+    ) -> Self {
+        self.add::<P, H, T>(Admission::Guarded(operation), handler)
+    }
+
+    fn add<P: utoipa::Path + SchemaReferences, H: Handler<T, App>, T: 'static>(
+        mut self,
+        admission: Admission,
+        handler: H,
+    ) -> Self {
+        P::schemas(&mut self.schemas);
+        for method in P::methods() {
+            let mut description = P::operation();
+            if let Admission::Guarded(operation) = admission {
+                let needs = format!("Needs the permission `{}`.", operation.permission().as_str());
+                let told = description.description.take();
+                description.description = Some(told.map_or_else(|| needs.clone(), |told| format!("{told}\n\n{needs}")));
+                description.security = Some(vec![SecurityRequirement::new(BEARER, Vec::<String>::new())]);
+            }
+            self.routes.push(Route {
+                handler: on(filter(&method), handler.clone()),
+                method,
+                path: P::path(),
+                admission,
+                description,
+            });
+        }
+        self
+    }
+
+    /// The routes.
+    #[must_use]
+    pub fn iter(&self) -> std::slice::Iter<'_, Route> {
+        self.routes.iter()
+    }
+
+    /// The schemas the routes speak of, by name.
+    #[must_use]
+    pub fn schemas(&self) -> &[(String, RefOr<Schema>)] {
+        &self.schemas
+    }
+
+    /// The paths of the document.
+    pub fn paths(&self) -> impl Iterator<Item = (String, PathItem)> {
+        self.routes
+            .iter()
+            .map(|route| (route.path.clone(), PathItem::new(route.method.clone(), route.description.clone())))
+    }
+
+    /// The router that serves them.
+    #[must_use]
+    pub fn into_router(self, app: &App) -> Router<App> {
+        self.routes.into_iter().fold(Router::new(), |router, route| {
+            let handler = match route.admission {
+                Admission::Public => route.handler,
+                Admission::Guarded(operation) => {
+                    route.handler.layer(middleware::from_fn_with_state((app.clone(), operation), guard))
+                }
+            };
+            router.route(&route.path, handler)
+        })
+    }
+}
+
+async fn guard(State((app, operation)): State<(App, Operation)>, mut request: Request, next: Next) -> Response {
+    match admit(&app.access, request.headers(), operation, app.clock.now_us()).await {
+        Ok(principal) => {
+            request.extensions_mut().insert(principal);
+            next.run(request).await
+        }
+        Err(error) => Problem::from(error).into_response(),
+    }
+}
+
+/// Who calls, as the guard found out.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller(pub Principal);
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        // A handler that asks who calls on a public route gets no answer, rather than a wrong one.
+        let nobody = || Error::new(ErrorKind::Unauthenticated, "unauthenticated", "this route knows no caller").into();
+        parts.extensions.get().copied().map(Self).ok_or_else(nobody)
+    }
+}
+
+fn filter(method: &HttpMethod) -> MethodFilter {
+    match method {
+        HttpMethod::Get => MethodFilter::GET,
+        HttpMethod::Post => MethodFilter::POST,
+        HttpMethod::Put => MethodFilter::PUT,
+        HttpMethod::Delete => MethodFilter::DELETE,
+        HttpMethod::Patch => MethodFilter::PATCH,
+        HttpMethod::Options => MethodFilter::OPTIONS,
+        HttpMethod::Head => MethodFilter::HEAD,
+        HttpMethod::Trace => MethodFilter::TRACE,
+    }
+}

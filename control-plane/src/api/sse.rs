@@ -1,0 +1,52 @@
+//! Server-sent events. A stream that is quiet says so every [`KEEP_ALIVE`], so that proxies keep it and a client that
+//! is gone is noticed.
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::response::{IntoResponse, Response, Sse, sse};
+use futures_util::{Stream, StreamExt as _};
+use http::{HeaderName, HeaderValue, header::CACHE_CONTROL};
+
+use crate::progress::ProgressEvent;
+
+/// How long a stream may be quiet.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// `events` as a response: a block `event:` and `data:` each.
+pub fn respond(events: impl Stream<Item = ProgressEvent> + Send + 'static) -> Response {
+    let frames = events.map(|event| {
+        // Compact JSON has no line break, so that an event's data is always one line.
+        Ok::<_, Infallible>(sse::Event::default().event(event.event).data(event.data.to_string()))
+    });
+    let headers = [
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        // Asks reverse proxies not to collect events before passing them on.
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    (headers, Sse::new(frames).keep_alive(sse::KeepAlive::new().interval(KEEP_ALIVE))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+    use serde_json::json;
+
+    use super::*;
+    use crate::progress;
+
+    #[tokio::test]
+    async fn events_are_framed_as_published() {
+        let (sender, stream) = progress::channel();
+        sender.status("connecting", "Establishing SSH connection...");
+        sender.send("check", json!({ "name": "docker_installed", "evidence": "two\nlines" }));
+        drop(sender);
+        let response = respond(stream);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        let body = response.into_body().collect().await.expect("a body").to_bytes();
+        let expected = "event: status\n\
+            data: {\"message\":\"Establishing SSH connection...\",\"step\":\"connecting\"}\n\n\
+            event: check\n\
+            data: {\"evidence\":\"two\\nlines\",\"name\":\"docker_installed\"}\n\n";
+        assert_eq!(String::from_utf8_lossy(&body), expected);
+    }
+}
