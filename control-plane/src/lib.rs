@@ -16,6 +16,6 @@ pub mod metrics;
 pub mod observability;
 pub mod organizations;
 pub mod progress;
-pub mod ssh;
 pub mod servers;
+pub mod ssh;
 pub mod store;
