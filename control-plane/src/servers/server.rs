@@ -189,9 +189,7 @@ impl NewServer {
         );
         let secrets = match &connection.auth {
             SshAuth::Password(password) => vec![password],
-            SshAuth::Key { private_key, passphrase, sudo_password } => {
-                [private_key].into_iter().chain(passphrase).chain(sudo_password).collect()
-            }
+            SshAuth::Key { private_key, passphrase } => [private_key].into_iter().chain(passphrase).collect(),
         };
         let mut context = Context::new(&SHA256);
         context.update(shown.as_bytes());

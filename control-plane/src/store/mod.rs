@@ -8,6 +8,7 @@
 mod access;
 mod address;
 mod error;
+mod frames;
 mod migrations;
 mod observations;
 mod rows;
@@ -19,6 +20,7 @@ pub(crate) mod test_database;
 pub use access::FirstOwner;
 pub use address::{DatabaseUrl, Dialect};
 pub use error::StoreError;
+pub use frames::{FrameRow, StoredFrame};
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,0 +1,369 @@
+//! The newest readings of one server, and the summary they give. Pure.
+//!
+//! Of everything a host reports, only the series a summary needs are kept here, each with its two newest values: a
+//! server costs a few KiB however much it sends. Frames go through two steps, since nothing may be told before it is
+//! stored: [`Head::accept`] judges a frame and picks its readings, [`Head::advance`] makes them the newest.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use bytes::Bytes;
+use muster_shared::{
+    id::ServerId,
+    metric::{self, CodecError, Columns, Series, SeriesId, rate_per_second},
+    wire,
+};
+
+use super::{
+    Summary,
+    role::{self, Role},
+};
+
+/// Most series remembered as declared in one epoch. Agents never use a number again, so one that starts containers
+/// all day gets here some day; its stream is then ended once, and the new one declares only what is alive.
+pub const MAX_DECLARED: usize = 4 * metric::MAX_SERIES_PER_HOST;
+
+/// A frame that nothing can be made of. It is acknowledged, so that it is not sent again, and never stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Poison {
+    #[error("the payload can't be decoded")]
+    Payload(#[from] CodecError),
+    #[error("the times or the number of ticks don't match the payload")]
+    Times,
+    #[error("the encoding is unknown")]
+    Encoding,
+    #[error("a series is declared a second time as something else")]
+    Redeclared,
+}
+
+impl Poison {
+    /// The word it is counted under.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Payload(_) => "payload",
+            Self::Times => "times",
+            Self::Encoding => "encoding",
+            Self::Redeclared => "redeclared",
+        }
+    }
+}
+
+/// A frame that may be stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AcceptedFrame {
+    pub epoch: u64,
+    pub seq: u64,
+    pub first_us: i64,
+    pub last_us: i64,
+    pub ticks: u32,
+    pub encoding: wire::FrameEncoding,
+    pub payload: Bytes,
+    /// Series not seen before in this epoch, to be stored with the frame.
+    pub new_series: Vec<(SeriesId, Series)>,
+    /// Declarations that were not acceptable; their columns mean nothing to anybody.
+    pub refused_series: usize,
+    readings: Readings,
+}
+
+/// The two newest readings of a frame.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Readings {
+    before: Option<Reading>,
+    newest: Option<Reading>,
+}
+
+/// Values of the tracked series at one tick, in the order they are tracked.
+#[derive(Debug, Clone, PartialEq)]
+struct Reading {
+    at_us: i64,
+    values: Vec<Option<i64>>,
+}
+
+/// What is remembered of one server's newest samples.
+#[derive(Debug, Default)]
+pub struct Head {
+    epoch: u64,
+    /// By id: a hash of what the series was declared as.
+    declared: Vec<(SeriesId, u32)>,
+    /// Each with the power of ten its values count in.
+    tracked: Vec<(SeriesId, Role, i32)>,
+    readings: Readings,
+}
+
+impl Head {
+    /// Judges `frame` and remembers what it declares.
+    ///
+    /// # Errors
+    /// [`Poison`].
+    pub fn accept(&mut self, frame: wire::Frame) -> Result<AcceptedFrame, Poison> {
+        if frame.epoch != self.epoch {
+            *self = Self { epoch: frame.epoch, ..Self::default() };
+        }
+        let encoding = frame.encoding();
+        if encoding == wire::FrameEncoding::Unspecified {
+            return Err(Poison::Encoding);
+        }
+        let columns = metric::decode(encoding, &frame.payload)?;
+        let ends = (columns.ticks_us.first().copied(), columns.ticks_us.last().copied());
+        let count = usize::try_from(frame.ticks).unwrap_or(usize::MAX);
+        if ends != (Some(frame.first_us), Some(frame.last_us)) || count != columns.ticks_us.len() {
+            return Err(Poison::Times);
+        }
+        let (new_series, refused_series) = self.declare(frame.declarations)?;
+        Ok(AcceptedFrame {
+            epoch: frame.epoch,
+            seq: frame.seq,
+            first_us: frame.first_us,
+            last_us: frame.last_us,
+            ticks: frame.ticks,
+            encoding,
+            payload: frame.payload,
+            new_series,
+            refused_series,
+            readings: self.pick(&columns),
+        })
+    }
+
+    /// Whether this epoch has declared more than a server may.
+    #[must_use]
+    pub fn is_overfull(&self) -> bool {
+        self.declared.len() > MAX_DECLARED
+    }
+
+    /// Makes a stored frame's readings the newest, unless they are older than what is here. Answers whether it did.
+    pub fn advance(&mut self, frame: &AcceptedFrame) -> bool {
+        if frame.epoch != self.epoch {
+            return false;
+        }
+        let Some(newest) = &frame.readings.newest else { return false };
+        if self.readings.newest.as_ref().is_some_and(|known| known.at_us >= newest.at_us) {
+            return false;
+        }
+        self.readings.before = frame.readings.before.clone().or_else(|| self.readings.newest.take());
+        self.readings.newest = Some(newest.clone());
+        true
+    }
+
+    /// What the newest readings say; `None` before there are two.
+    #[must_use]
+    pub fn summary(&self, server_id: ServerId) -> Option<Summary> {
+        let (Some(before), Some(newest)) = (&self.readings.before, &self.readings.newest) else { return None };
+        let values = |want: fn(&Role) -> bool| {
+            self.tracked.iter().enumerate().filter(move |(_, (_, role, _))| want(role)).map(|(at, (_, role, scale))| {
+                let of = |reading: &Reading| reading.values.get(at).copied().flatten();
+                (role, *scale, of(before), of(newest))
+            })
+        };
+        let rate = |want: fn(&Role) -> bool| -> f64 {
+            values(want)
+                .filter_map(|(_, scale, old, new)| {
+                    Some(scaled(rate_per_second((before.at_us, old?), (newest.at_us, new?))?, scale))
+                })
+                .sum()
+        };
+        let gauge = |want: fn(&Role) -> bool| {
+            values(want).find_map(|(_, scale, _, new)| Some(scaled(new? as f64, scale))).unwrap_or(0.0)
+        };
+        let all_cpu = rate(|role| matches!(role, Role::CpuBusy | Role::CpuIdle));
+        let memory_total = gauge(|role| *role == Role::MemoryTotal);
+        let memory_used = memory_total - gauge(|role| *role == Role::MemoryAvailable);
+        let mounts = values(|role| matches!(role, Role::FilesystemSize(_) | Role::FilesystemAvailable(_)))
+            .filter_map(|(role, scale, _, new)| Some((role, scaled(new? as f64, scale))));
+        Some(Summary {
+            server_id,
+            at_us: newest.at_us,
+            cpu_usage_percent: percent(rate(|role| *role == Role::CpuBusy), all_cpu),
+            memory_usage_percent: percent(memory_used, memory_total),
+            disk_usage_percent: role::disk_usage_percent(mounts),
+            network_rx_bytes_per_second: rate(|role| *role == Role::NetworkReceive),
+            network_tx_bytes_per_second: rate(|role| *role == Role::NetworkTransmit),
+            container_count: gauge(|role| *role == Role::Containers) as u32,
+            load_1m: gauge(|role| *role == Role::Load),
+            uptime_seconds: gauge(|role| *role == Role::Uptime),
+        })
+    }
+
+    fn declare(
+        &mut self,
+        declarations: Vec<wire::SeriesDeclaration>,
+    ) -> Result<(Vec<(SeriesId, Series)>, usize), Poison> {
+        let count = declarations.len();
+        let declared: Vec<_> = declarations
+            .into_iter()
+            .filter_map(|declaration| Some((declaration.id, Series::try_from(declaration).ok()?)))
+            .map(|(id, series)| (id, hash(&series), series))
+            .collect();
+        let refused = count - declared.len();
+        let known = |id: &SeriesId| self.declared.binary_search_by_key(id, |(id, _)| *id).map(|at| self.declared[at].1);
+        if declared.iter().any(|(id, hash, _)| known(id).is_ok_and(|known| known != *hash)) {
+            return Err(Poison::Redeclared);
+        }
+        let mut new_series = Vec::new();
+        for (id, hash, series) in declared {
+            let Err(at) = self.declared.binary_search_by_key(&id, |(id, _)| *id) else { continue };
+            self.declared.insert(at, (id, hash));
+            if let Some(role) = Role::of(&series) {
+                self.tracked.push((id, role, series.scale));
+            }
+            new_series.push((id, series));
+        }
+        Ok((new_series, refused))
+    }
+
+    fn pick(&self, columns: &Columns) -> Readings {
+        let reading = |tick: usize| Reading {
+            at_us: columns.ticks_us[tick],
+            values: self
+                .tracked
+                .iter()
+                .map(|(id, _, _)| {
+                    let at = columns.values.binary_search_by_key(id, |(id, _)| *id).ok()?;
+                    columns.values[at].1[tick]
+                })
+                .collect(),
+        };
+        let last = columns.ticks_us.len().checked_sub(1);
+        Readings { before: last.and_then(|last| last.checked_sub(1)).map(reading), newest: last.map(reading) }
+    }
+}
+
+fn hash(series: &Series) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    series.hash(&mut hasher);
+    hasher.finish() as u32
+}
+
+/// Divides by whole powers of ten, which is exact where multiplying by their inverse is not.
+fn scaled(value: f64, scale: i32) -> f64 {
+    if scale < 0 { value / 10f64.powi(-scale) } else { value * 10f64.powi(scale) }
+}
+
+fn percent(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { (100.0 * part / whole).clamp(0.0, 100.0) } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use metric::{SeriesKind, names};
+
+    use super::*;
+
+    const T0_US: i64 = 1_800_000_000_000_000;
+
+    fn series(name: &str, label: Option<(&str, &str)>, kind: SeriesKind, scale: i32) -> Series {
+        let labels =
+            label.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect::<BTreeMap<_, _>>();
+        Series { name: name.to_owned(), labels, scale, kind }
+    }
+
+    fn host() -> Vec<wire::SeriesDeclaration> {
+        let counter = SeriesKind::Counter;
+        let gauge = SeriesKind::Gauge;
+        let mount = Some(("mountpoint", "/"));
+        [
+            series(names::HOST_CPU_SECONDS_TOTAL, Some(("mode", "user")), counter, -6),
+            series(names::HOST_CPU_SECONDS_TOTAL, Some(("mode", "idle")), counter, -6),
+            series(names::HOST_MEMORY_TOTAL_BYTES, None, gauge, 0),
+            series(names::HOST_MEMORY_AVAILABLE_BYTES, None, gauge, 0),
+            series(names::HOST_FILESYSTEM_SIZE_BYTES, mount, gauge, 0),
+            series(names::HOST_FILESYSTEM_AVAILABLE_BYTES, mount, gauge, 0),
+            series(names::HOST_NETWORK_RECEIVE_BYTES_TOTAL, Some(("device", "eth0")), counter, 0),
+            series(names::HOST_LOAD_1M, None, gauge, -2),
+            series("host_something_else", None, gauge, 0),
+        ]
+        .iter()
+        .zip(1..)
+        .map(|(series, id)| series.declare(id))
+        .collect()
+    }
+
+    fn frame(seq: u64, ticks: &[(i64, [i64; 9])], declarations: Vec<wire::SeriesDeclaration>) -> wire::Frame {
+        let columns = Columns {
+            ticks_us: ticks.iter().map(|(second, _)| T0_US + second * 1_000_000).collect(),
+            values: (0..9usize)
+                .map(|at| (at as SeriesId + 1, ticks.iter().map(|(_, values)| Some(values[at])).collect()))
+                .collect(),
+        };
+        let (encoding, payload) = metric::encode(&columns);
+        wire::Frame {
+            epoch: 7,
+            seq,
+            declarations,
+            encoding: encoding.into(),
+            payload: payload.into(),
+            first_us: columns.ticks_us[0],
+            last_us: *columns.ticks_us.last().expect("a tick"),
+            ticks: ticks.len() as u32,
+            backfill: false,
+        }
+    }
+
+    const FIRST: [i64; 9] = [0, 0, 1000, 400, 200, 50, 1000, 150, 1];
+    const SECOND: [i64; 9] = [250_000, 750_000, 1000, 300, 200, 100, 3000, 250, 1];
+
+    #[test]
+    fn two_readings_make_a_summary_and_backfill_changes_nothing() {
+        let (mut head, server) = (Head::default(), ServerId::generate());
+        let first = head.accept(frame(1, &[(0, FIRST)], host())).expect("good");
+        assert_eq!(first.new_series.len(), 9);
+        assert!(head.advance(&first));
+        assert_eq!(head.summary(server), None, "one reading has no rates");
+        let second = head.accept(frame(2, &[(1, SECOND)], Vec::new())).expect("good");
+        assert!(head.advance(&second));
+        let summary = head.summary(server).expect("two readings");
+        assert_eq!(summary.at_us, T0_US + 1_000_000);
+        assert_eq!(summary.cpu_usage_percent, 25.0);
+        assert_eq!(summary.memory_usage_percent, 70.0);
+        assert_eq!(summary.disk_usage_percent, 50.0);
+        assert_eq!(summary.network_rx_bytes_per_second, 2000.0);
+        assert_eq!(summary.load_1m, 2.5);
+        let late = head.accept(frame(0, &[(-9, FIRST), (-8, SECOND)], Vec::new())).expect("good");
+        assert!(!head.advance(&late));
+        assert_eq!(head.summary(server), Some(summary));
+    }
+
+    #[test]
+    fn one_frame_of_many_ticks_is_enough() {
+        let mut head = Head::default();
+        let frame = head.accept(frame(1, &[(0, FIRST), (9, FIRST), (10, SECOND)], host())).expect("good");
+        head.advance(&frame);
+        let summary = head.summary(ServerId::generate()).expect("two readings");
+        assert_eq!(summary.network_rx_bytes_per_second, 2000.0, "the rate is of the last second");
+    }
+
+    #[test]
+    fn poison_is_named_and_leaves_the_head_as_it_was() {
+        let mut head = Head::default();
+        let good = head.accept(frame(1, &[(0, FIRST), (1, SECOND)], host())).expect("good");
+        head.advance(&good);
+        let server = ServerId::generate();
+        let before = head.summary(server);
+        let spoil = |change: fn(&mut wire::Frame)| {
+            let mut frame = frame(2, &[(2, FIRST)], Vec::new());
+            change(&mut frame);
+            frame
+        };
+        let word = |result: Result<AcceptedFrame, Poison>| result.expect_err("poison").word();
+        assert_eq!(word(head.accept(spoil(|frame| frame.payload = Bytes::from_static(b"\xff\xff")))), "payload");
+        assert_eq!(word(head.accept(spoil(|frame| frame.last_us += 1))), "times");
+        assert_eq!(word(head.accept(spoil(|frame| frame.ticks = 9))), "times");
+        assert_eq!(word(head.accept(spoil(|frame| frame.encoding = 99))), "encoding");
+        let other = series("host_other", None, SeriesKind::Gauge, 0).declare(1);
+        let mut redeclaring = frame(3, &[(3, FIRST)], Vec::new());
+        redeclaring.declarations.push(other);
+        assert_eq!(word(head.accept(redeclaring)), "redeclared");
+        assert_eq!(head.summary(server), before);
+    }
+
+    #[test]
+    fn a_new_epoch_starts_over() {
+        let mut head = Head::default();
+        let old = head.accept(frame(1, &[(0, FIRST), (1, SECOND)], host())).expect("good");
+        let mut fresh = frame(1, &[(5, FIRST)], host());
+        fresh.epoch = 8;
+        assert_eq!(head.accept(fresh).expect("good").new_series.len(), 9);
+        assert!(!head.advance(&old), "readings of an old epoch say nothing about the new one");
+    }
+}
