@@ -17,5 +17,6 @@ pub mod observability;
 pub mod organizations;
 pub mod progress;
 pub mod servers;
+pub mod sessions;
 pub mod ssh;
 pub mod store;

@@ -7,8 +7,12 @@
 
 mod access;
 mod address;
+mod agents;
+mod certificates;
+mod enrollment;
 mod error;
 mod frames;
+mod join_tokens;
 mod migrations;
 mod observations;
 mod rows;
@@ -19,8 +23,12 @@ pub(crate) mod test_database;
 
 pub use access::FirstOwner;
 pub use address::{DatabaseUrl, Dialect};
+pub use agents::{SessionClaim, SessionOutcome};
+pub use certificates::{CertificateStanding, IssuedCertificate};
+pub use enrollment::{Enrolled, Enrolment, Joined};
 pub use error::StoreError;
 pub use frames::{FrameRow, StoredFrame};
+pub use join_tokens::{JoinToken, JoinTokenStatus, NewJoinToken};
 
 use std::{sync::Arc, time::Duration};
 

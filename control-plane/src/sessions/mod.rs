@@ -1,0 +1,3 @@
+//! The hosts' live streams.
+
+pub mod generation;

@@ -1,0 +1,294 @@
+//! Agents: opening sessions by generation, who is online, and withdrawing identities.
+
+use muster_shared::{
+    id::{OrgId, ServerId},
+    policy::Family,
+};
+use sqlx::any::AnyRow;
+
+use super::{Result, Store, Tx, certificates::may_connect, certificates::revoke_certificates, rows::Columns as _};
+use crate::{
+    servers::AgentStatus,
+    sessions::generation::{CloneSign, Decision, Presented, Record, decide},
+};
+
+/// What a host shows when it opens its stream.
+#[derive(Debug, Clone)]
+pub struct SessionClaim {
+    /// Of the certificate that the TLS handshake proved.
+    pub serial: String,
+    /// The server the certificate names.
+    pub server_id: ServerId,
+    pub generation: u64,
+    /// Empty where the host has none.
+    pub machine_id_sha256: String,
+    pub boot_id: String,
+    pub agent_version: String,
+    pub allowed_families: Vec<Family>,
+}
+
+/// How opening a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionOutcome {
+    /// The host gets `generation`, and is online.
+    Opened {
+        org_id: OrgId,
+        generation: u64,
+    },
+    /// A copy of the host connected; both are quarantined now.
+    Clone {
+        org_id: OrgId,
+        sign: CloneSign,
+    },
+    Quarantined,
+    Revoked,
+    Retired,
+    /// No such certificate, or it names another server.
+    Unknown,
+}
+
+/// How often opening starts over when another session of the same host opens at the same moment.
+const ATTEMPTS: usize = 8;
+
+struct Standing {
+    org_id: OrgId,
+    agent_status: AgentStatus,
+    is_deleted: bool,
+    is_revoked: bool,
+    record: Record,
+}
+
+impl Store {
+    /// Opens a session for the host that proved `claim.serial`, or says why not.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError).
+    pub async fn open_session(&self, claim: &SessionClaim, now_us: i64) -> Result<SessionOutcome> {
+        for _ in 0..ATTEMPTS {
+            let mut tx = self.begin().await?;
+            let Some(standing) = standing(&mut tx, claim).await? else { return Ok(SessionOutcome::Unknown) };
+            if let Some(refusal) = standing.refusal() {
+                return Ok(refusal);
+            }
+            let presented = Presented { generation: claim.generation, machine_id_sha256: &claim.machine_id_sha256 };
+            let org_id = standing.org_id;
+            match decide(&standing.record, &presented) {
+                Decision::Clone(sign) => {
+                    quarantine(&mut tx, claim.server_id, now_us).await?;
+                    tx.commit().await?;
+                    return Ok(SessionOutcome::Clone { org_id, sign });
+                }
+                Decision::Open { generation, confirmed } => {
+                    if issue(&mut tx, claim, &standing.record, generation, confirmed, now_us).await? {
+                        tx.commit().await?;
+                        return Ok(SessionOutcome::Opened { org_id, generation });
+                    }
+                }
+            }
+        }
+        Err(sqlx::Error::PoolTimedOut.into())
+    }
+
+    /// Records that the host has `generation` on its disk; an older one changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError).
+    pub async fn confirm_generation(&self, org: OrgId, server: ServerId, generation: u64) -> Result<()> {
+        sqlx::query(
+            "UPDATE servers SET agent_confirmed_generation = $3 WHERE org_id = $1 AND id = $2 \
+             AND agent_confirmed_generation < $3 AND agent_generation >= $3",
+        )
+        .bind(org.to_string())
+        .bind(server.to_string())
+        .bind(generation.cast_signed())
+        .execute(self.write())
+        .await?;
+        Ok(())
+    }
+
+    /// Records that the session `generation` is over; answers false when a younger one took its place or the agent
+    /// has lost its identity meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError).
+    pub async fn close_session(
+        &self,
+        org: OrgId,
+        server: ServerId,
+        generation: u64,
+        last_seen_at_us: i64,
+    ) -> Result<bool> {
+        let done = sqlx::query(
+            "UPDATE servers SET agent_status = 'offline', last_seen_at_us = $4 \
+             WHERE org_id = $1 AND id = $2 AND agent_generation = $3 AND agent_status = 'online'",
+        )
+        .bind(org.to_string())
+        .bind(server.to_string())
+        .bind(generation.cast_signed())
+        .bind(last_seen_at_us)
+        .execute(self.write())
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// At start: no stream survived the last process, so nobody is online yet. Answers how many were.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError).
+    pub async fn close_every_session(&self) -> Result<u64> {
+        let done = sqlx::query("UPDATE servers SET agent_status = 'offline' WHERE agent_status = 'online'")
+            .execute(self.write())
+            .await?;
+        Ok(done.rows_affected())
+    }
+
+    /// Records when hosts were last heard of, in one transaction.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError).
+    pub async fn record_seen(&self, seen: &[(ServerId, i64)]) -> Result<()> {
+        if seen.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.begin().await?;
+        for (server, at_us) in seen {
+            sqlx::query("UPDATE servers SET last_seen_at_us = $2 WHERE id = $1 AND COALESCE(last_seen_at_us, 0) < $2")
+                .bind(server.to_string())
+                .bind(*at_us)
+                .execute(&mut *tx)
+                .await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Withdraws the agent's identity: every certificate it has is refused from now on. Answers whether there is such
+    /// a server.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError).
+    pub async fn revoke_agent(&self, org: OrgId, server: ServerId, now_us: i64) -> Result<bool> {
+        let mut tx = self.begin().await?;
+        if !set_agent_status(&mut tx, org, server, AgentStatus::Revoked, None, now_us).await? {
+            return Ok(false);
+        }
+        revoke_certificates(&mut tx, server, "revoked", now_us).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Ends a quarantine: one machine may enrol again, while every identity given out before stays refused. Answers
+    /// whether the server was quarantined.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError).
+    pub async fn release_quarantine(&self, org: OrgId, server: ServerId, now_us: i64) -> Result<bool> {
+        let mut tx = self.begin().await?;
+        let released =
+            set_agent_status(&mut tx, org, server, AgentStatus::Pending, Some(AgentStatus::Quarantined), now_us)
+                .await?;
+        tx.commit().await?;
+        Ok(released)
+    }
+}
+
+impl Standing {
+    fn refusal(&self) -> Option<SessionOutcome> {
+        match self.agent_status {
+            AgentStatus::Quarantined => Some(SessionOutcome::Quarantined),
+            AgentStatus::Retired => Some(SessionOutcome::Retired),
+            _ if self.is_deleted => Some(SessionOutcome::Retired),
+            status if self.is_revoked || !may_connect(status) => Some(SessionOutcome::Revoked),
+            _ => None,
+        }
+    }
+}
+
+async fn standing(tx: &mut Tx, claim: &SessionClaim) -> Result<Option<Standing>> {
+    let row = sqlx::query(
+        "SELECT s.org_id, s.agent_status, s.deleted_at_us, c.revoked_at_us, s.agent_generation, \
+         s.agent_confirmed_generation, COALESCE(s.agent_machine_id_sha256, '') AS machine_id_sha256 \
+         FROM certificates c JOIN servers s ON s.id = c.server_id AND s.org_id = c.org_id \
+         WHERE c.serial = $1 AND c.server_id = $2",
+    )
+    .bind(claim.serial.as_str())
+    .bind(claim.server_id.to_string())
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.as_ref().map(read_standing).transpose()
+}
+
+fn read_standing(row: &AnyRow) -> Result<Standing> {
+    Ok(Standing {
+        org_id: row.parsed("org_id")?,
+        agent_status: row.word("agent_status", AgentStatus::parse)?,
+        is_deleted: row.value::<Option<i64>>("deleted_at_us")?.is_some(),
+        is_revoked: row.value::<Option<i64>>("revoked_at_us")?.is_some(),
+        record: Record {
+            issued: row.value::<i64>("agent_generation")?.cast_unsigned(),
+            confirmed: row.value::<i64>("agent_confirmed_generation")?.cast_unsigned(),
+            machine_id_sha256: row.value("machine_id_sha256")?,
+        },
+    })
+}
+
+/// Writes the new generation where the record is still the one decided on; answers whether it was.
+async fn issue(
+    tx: &mut Tx,
+    claim: &SessionClaim,
+    decided_on: &Record,
+    generation: u64,
+    confirmed: u64,
+    now_us: i64,
+) -> Result<bool> {
+    let families = claim.allowed_families.iter().map(|family| family.as_str()).collect::<Vec<_>>().join(",");
+    let done = sqlx::query(
+        "UPDATE servers SET agent_status = 'online', agent_generation = $4, agent_confirmed_generation = $5, \
+         agent_boot_id = $6, agent_version = $7, agent_allowed_families = $8, last_seen_at_us = $9 \
+         WHERE id = $1 AND agent_generation = $2 AND agent_confirmed_generation = $3 \
+         AND agent_status IN ('pending', 'online', 'offline')",
+    )
+    .bind(claim.server_id.to_string())
+    .bind(decided_on.issued.cast_signed())
+    .bind(decided_on.confirmed.cast_signed())
+    .bind(generation.cast_signed())
+    .bind(confirmed.cast_signed())
+    .bind(claim.boot_id.as_str())
+    .bind(claim.agent_version.as_str())
+    .bind(families)
+    .bind(now_us)
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+async fn quarantine(tx: &mut Tx, server: ServerId, now_us: i64) -> Result<()> {
+    sqlx::query("UPDATE servers SET agent_status = 'quarantined', updated_at_us = $2 WHERE id = $1")
+        .bind(server.to_string())
+        .bind(now_us)
+        .execute(&mut **tx)
+        .await?;
+    revoke_certificates(tx, server, "quarantined", now_us).await
+}
+
+async fn set_agent_status(
+    tx: &mut Tx,
+    org: OrgId,
+    server: ServerId,
+    status: AgentStatus,
+    only_from: Option<AgentStatus>,
+    now_us: i64,
+) -> Result<bool> {
+    let done = sqlx::query(
+        "UPDATE servers SET agent_status = $3, updated_at_us = $4 \
+         WHERE org_id = $1 AND id = $2 AND deleted_at_us IS NULL AND ($5 = '' OR agent_status = $5)",
+    )
+    .bind(org.to_string())
+    .bind(server.to_string())
+    .bind(status.as_str())
+    .bind(now_us)
+    .bind(only_from.map_or("", AgentStatus::as_str))
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
