@@ -3,6 +3,7 @@
 //! - [`lab`]: Debian servers with systemd and sshd, as containers on networks of their own.
 //! - [`control_plane`]: the `muster serve` binary on a scratch directory, watched for errors and leftovers.
 //! - [`agent`]: the `muster-agent` binary on a scratch directory.
+//! - [`ssh_server`]: an SSH server in process that remembers the credentials it was shown.
 //! - [`fleet`]: simulated agents in process that speak the real protocol and remember what was acknowledged.
 //! - [`fault_proxy`]: a TCP proxy that delays, cuts and goes silent on request.
 //!
@@ -14,4 +15,5 @@ pub mod binaries;
 pub mod fault_proxy;
 pub mod lab;
 pub mod process;
+pub mod ssh_server;
 pub mod wait;

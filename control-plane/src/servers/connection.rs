@@ -55,6 +55,8 @@ pub enum SshAuth {
         /// OpenSSH, PKCS#1 or PKCS#8, PEM.
         private_key: SecretString,
         passphrase: Option<SecretString>,
+        /// What sudo asks a user who logs in with a key.
+        sudo_password: Option<SecretString>,
     },
 }
 
@@ -65,6 +67,15 @@ impl SshAuth {
         match self {
             Self::Password(_) => AuthMethod::Password,
             Self::Key { .. } => AuthMethod::SshKey,
+        }
+    }
+
+    /// What to answer when sudo asks: the login's password, or the one given beside a key.
+    #[must_use]
+    pub fn sudo_password(&self) -> Option<&SecretString> {
+        match self {
+            Self::Password(password) => Some(password),
+            Self::Key { sudo_password, .. } => sudo_password.as_ref(),
         }
     }
 }
@@ -163,6 +174,7 @@ mod tests {
         let auth = SshAuth::Key {
             private_key: SecretString::from("hunter2".to_owned()),
             passphrase: Some(SecretString::from("hunter3".to_owned())),
+            sudo_password: Some(SecretString::from("hunter4".to_owned())),
         };
         assert!(!format!("{auth:?}").contains("hunter"));
     }

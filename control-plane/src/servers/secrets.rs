@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::connection::SshAuth;
 use crate::keyring::Keyring;
 
-/// SSH secrets as the database keeps them: exactly one of password and key is there.
+/// SSH secrets as the database keeps them. Beside a key, the password is the one that sudo asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SealedAuth {
     pub password: Option<Vec<u8>>,
@@ -29,13 +29,10 @@ pub(super) fn seal(keyring: &Keyring, org: OrgId, server: ServerId, auth: &SshAu
     };
     Ok(match auth {
         SshAuth::Password(password) => SealedAuth { password: seal(PASSWORD, password)?, ..SealedAuth::default() },
-        SshAuth::Key { private_key, passphrase } => SealedAuth {
-            password: None,
+        SshAuth::Key { private_key, passphrase, sudo_password } => SealedAuth {
+            password: sudo_password.as_ref().map_or(Ok(None), |password| seal(PASSWORD, password))?,
             private_key: seal(PRIVATE_KEY, private_key)?,
-            key_passphrase: match passphrase {
-                Some(passphrase) => seal(KEY_PASSPHRASE, passphrase)?,
-                None => None,
-            },
+            key_passphrase: passphrase.as_ref().map_or(Ok(None), |passphrase| seal(KEY_PASSPHRASE, passphrase))?,
         },
     })
 }
@@ -55,7 +52,8 @@ pub(super) fn open(
     };
     if let Some(private_key) = &sealed.private_key {
         let passphrase = sealed.key_passphrase.as_deref().map(|sealed| open(KEY_PASSPHRASE, sealed)).transpose()?;
-        return Ok(Some(SshAuth::Key { private_key: open(PRIVATE_KEY, private_key)?, passphrase }));
+        let sudo_password = sealed.password.as_deref().map(|sealed| open(PASSWORD, sealed)).transpose()?;
+        return Ok(Some(SshAuth::Key { private_key: open(PRIVATE_KEY, private_key)?, passphrase, sudo_password }));
     }
     sealed.password.as_deref().map(|sealed| open(PASSWORD, sealed).map(SshAuth::Password)).transpose()
 }
@@ -76,14 +74,20 @@ mod tests {
     fn ciphertexts_open_in_their_own_row_column_and_organization_only() {
         let keyring = Keyring::of_key(7);
         let (org, server) = (OrgId::generate(), ServerId::generate());
-        let auth = SshAuth::Key { private_key: secret("the key"), passphrase: Some(secret("the phrase")) };
+        let auth = SshAuth::Key {
+            private_key: secret("the key"),
+            passphrase: Some(secret("the phrase")),
+            sudo_password: Some(secret("the password")),
+        };
         let sealed = seal(&keyring, org, server, &auth).expect("sealed");
-        let Some(SshAuth::Key { private_key, passphrase }) = open(&keyring, org, server, &sealed).expect("opened")
+        let Some(SshAuth::Key { private_key, passphrase, sudo_password }) =
+            open(&keyring, org, server, &sealed).expect("opened")
         else {
             panic!("a key was sealed");
         };
         assert_eq!(private_key.expose_secret(), "the key");
         assert_eq!(passphrase.expect("a phrase").expose_secret(), "the phrase");
+        assert_eq!(sudo_password.expect("a password").expose_secret(), "the password");
         let refused = |org, server, sealed| open(&keyring, org, server, sealed).err();
         assert_eq!(refused(OrgId::generate(), server, &sealed), Some(SealError::Refused));
         assert_eq!(refused(org, ServerId::generate(), &sealed), Some(SealError::Refused));

@@ -189,7 +189,9 @@ impl NewServer {
         );
         let secrets = match &connection.auth {
             SshAuth::Password(password) => vec![password],
-            SshAuth::Key { private_key, passphrase } => [private_key].into_iter().chain(passphrase).collect(),
+            SshAuth::Key { private_key, passphrase, sudo_password } => {
+                [private_key].into_iter().chain(passphrase).chain(sudo_password).collect()
+            }
         };
         let mut context = Context::new(&SHA256);
         context.update(shown.as_bytes());

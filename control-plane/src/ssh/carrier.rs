@@ -207,6 +207,12 @@ impl Dialogue {
         vec![Action::Stop]
     }
 
+    /// Nothing more comes from standard output: what stands there without a line end is the last line.
+    pub(super) fn last_line(&mut self) -> Option<Action> {
+        let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).trim_end().to_owned();
+        if line.is_empty() { None } else { self.line(line) }
+    }
+
     /// The exec ended: with `status`, or without one where a signal or the connection ended it.
     pub(super) fn end(self, status: Option<u32>) -> Result<(), SshError> {
         if let Some(failure) = self.failure {

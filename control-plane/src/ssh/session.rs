@@ -137,6 +137,9 @@ impl Exec<'_> {
                 done.map_err(|_| timed_out(dialogue.during(), self.run.time_limit))??;
             }
         }
+        if let Some(action) = dialogue.last_line() {
+            self.act(action).await?;
+        }
         dialogue.end(self.status)
     }
 

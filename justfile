@@ -1,0 +1,23 @@
+# What CI runs.
+check:
+    tests/run
+
+# Without the lab: under five minutes once built.
+quick:
+    tests/run --quick
+
+# dist/muster and dist/muster-agent.
+build:
+    packaging/build
+
+# A control plane with this machine in it; Ctrl-C ends it.
+quickstart *arguments:
+    packaging/quickstart {{ arguments }}
+
+# Every bench in full, or the named ones: just bench agent fleet
+bench *names:
+    tests/bench {{ names }}
+
+# Licences, sources and advisories of every dependency (needs cargo-deny).
+deny:
+    cargo deny --config .deny.toml check
