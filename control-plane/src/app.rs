@@ -15,6 +15,7 @@ use crate::{
     identity::{Identity, open::OpenError},
     keyring::{Keyring, KeyringError},
     observability::Counters,
+    servers::Servers,
     store::{Store, StoreError},
 };
 
@@ -28,6 +29,7 @@ pub struct App {
     pub events: Events,
     pub identity: Identity,
     pub access: Access,
+    pub servers: Servers,
     pub counters: Counters,
     /// Cancelled when the control plane stops: streams end on it.
     pub shutdown: CancellationToken,
@@ -70,13 +72,16 @@ impl App {
         let identity = Identity::open(&config, &store, &keyring, clock.now_us()).await?;
         let access = Access::new(store.clone());
         access.ensure_owner(data_dir, clock.now_us()).await?;
+        let events = Events::default();
+        let servers = Servers::new(store.clone(), keyring.clone(), events.clone());
         Ok(Self {
             access,
+            servers,
             config: Arc::new(config),
             clock,
             store,
             keyring,
-            events: Events::default(),
+            events,
             identity,
             counters,
             shutdown,

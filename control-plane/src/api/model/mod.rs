@@ -7,6 +7,7 @@ pub mod command;
 pub mod connection;
 pub mod join_token;
 pub mod number;
+pub mod request;
 pub mod secret;
 pub mod server;
 pub mod structure;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{filled, number, time::Time};
+use crate::servers::{DEFAULT_SSH_PORT, Server, SudoMode};
 
 /// A server: how it is reached, what is known of it and how it fares.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -47,6 +48,8 @@ pub struct Vm {
     pub ssh_sudo_mode: String,
     /// The host key that is believed, as `SHA256:…`.
     pub ssh_host_key_fingerprint: Option<String>,
+    /// Another key the host showed since: nothing connects until one of them is accepted.
+    pub ssh_host_key_offered: Option<String>,
     #[serde(serialize_with = "number::whole")]
     pub cpu_cores: Option<f64>,
     /// Gigabytes of 10⁹ bytes.
@@ -70,13 +73,71 @@ pub struct Vm {
     /// `qualified`, `needs_setup`, `unqualified`, `stale` or `expired`; `null` before the first preflight.
     pub qualification_status: Option<String>,
     pub last_preflight_check: Option<Time>,
-    /// `none`, `offline`, `online`, `revoked` or `quarantined`.
+    /// `none`, `pending`, `online`, `offline`, `quarantined`, `revoked` or `retired`.
     pub agent_status: String,
     pub agent_version: Option<String>,
+    /// The command families the host's own policy accepts.
+    pub allowed_families: Vec<String>,
     pub last_seen: Option<Time>,
     pub facts_collected_at: Option<Time>,
     pub created_at: Option<Time>,
     pub updated_at: Option<Time>,
+}
+
+impl Vm {
+    /// `server` as it is at `now_us`.
+    #[must_use]
+    pub fn of(server: &Server, now_us: i64) -> Self {
+        let health = server.health(now_us);
+        let sizes = server.resources();
+        let (addresses, detected, ssh) = (&server.addresses, &server.detected, server.ssh.as_ref());
+        Self {
+            id: server.id.to_string(),
+            name: server.name.to_string(),
+            organization_id: server.org_id.to_string(),
+            organization_name: server.organization_name.clone(),
+            provider: server.provider.to_string(),
+            region: filled(server.region.to_string()),
+            status: server.status.as_str().to_owned(),
+            health_status: health.status.as_str().to_owned(),
+            health_reason: filled(health.reason),
+            last_health_check: health.checked_at_us.map(Time),
+            connection_host: server.connection_host(),
+            ipv4_address: addresses.ipv4.map(|address| address.to_string()),
+            ipv6_address: addresses.ipv6.map(|address| address.to_string()),
+            fqdn: addresses.fqdn.as_ref().map(ToString::to_string),
+            hostname: addresses.hostname.as_ref().map(ToString::to_string).or_else(|| detected.hostname.clone()),
+            connection_host_type: addresses.choice.as_str().to_owned(),
+            ssh_port: ssh.map_or(DEFAULT_SSH_PORT, |ssh| ssh.port),
+            ssh_username: ssh.map(|ssh| ssh.username.to_string()),
+            ssh_auth_method: ssh.map(|ssh| ssh.auth_method.as_str().to_owned()),
+            ssh_sudo_mode: ssh.map_or(SudoMode::Auto, |ssh| ssh.sudo_mode).as_str().to_owned(),
+            ssh_host_key_fingerprint: server.host_key.as_ref().map(ToString::to_string),
+            ssh_host_key_offered: server.host_key_offered.as_ref().map(ToString::to_string),
+            cpu_cores: sizes.cpu_cores,
+            memory_gb: sizes.memory_gb,
+            disk_gb: sizes.disk_gb,
+            max_projects: server.max_projects,
+            environment_count: 0,
+            running_environment_count: 0,
+            os_type: detected.os_type.clone(),
+            os_version: detected.os_version.clone(),
+            os_arch: detected.os_arch.clone(),
+            docker_status: detected.docker_status.clone().unwrap_or_else(|| "unknown".to_owned()),
+            docker_version: detected.docker_version.clone(),
+            netdata_streaming_enabled: false,
+            netdata_machine_guid: None,
+            qualification_status: server.qualification(now_us).map(|status| status.as_str().to_owned()),
+            last_preflight_check: server.preflight.map(|record| Time(record.checked_at_us)),
+            agent_status: server.agent.status.as_str().to_owned(),
+            agent_version: server.agent.version.clone(),
+            allowed_families: server.agent.allowed_families.iter().map(ToString::to_string).collect(),
+            last_seen: server.agent.last_seen_at_us.map(Time),
+            facts_collected_at: server.facts_collected_at_us.map(Time),
+            created_at: Some(Time(server.created_at_us)),
+            updated_at: Some(Time(server.updated_at_us)),
+        }
+    }
 }
 
 impl From<Vm> for wire::Server {
@@ -125,6 +186,8 @@ impl From<Vm> for wire::Server {
             running_environment_count: vm.running_environment_count,
             netdata_streaming_enabled: vm.netdata_streaming_enabled,
             netdata_machine_guid: vm.netdata_machine_guid.unwrap_or_default(),
+            ssh_host_key_offered: vm.ssh_host_key_offered.unwrap_or_default(),
+            allowed_families: vm.allowed_families,
         }
     }
 }
@@ -153,6 +216,7 @@ impl From<wire::Server> for Vm {
             ssh_auth_method: filled(server.ssh_auth_method),
             ssh_sudo_mode: server.ssh_sudo_mode,
             ssh_host_key_fingerprint: filled(server.ssh_host_key_fingerprint),
+            ssh_host_key_offered: filled(server.ssh_host_key_offered),
             cpu_cores: number::positive(server.cpu_cores),
             memory_gb: number::positive(server.memory_gb),
             disk_gb: number::positive(server.disk_gb),
@@ -170,6 +234,7 @@ impl From<wire::Server> for Vm {
             last_preflight_check: server.last_preflight_check.map(Into::into),
             agent_status: server.agent_status,
             agent_version: filled(server.agent_version),
+            allowed_families: server.allowed_families,
             last_seen: server.last_seen.map(Into::into),
             facts_collected_at: server.facts_collected_at.map(Into::into),
             created_at: server.created_at.map(Into::into),
@@ -196,6 +261,7 @@ mod tests {
                 | "memory_gb"
                 | "disk_gb" => (number + 1).into(),
                 "netdata_streaming_enabled" => true.into(),
+                "allowed_families" => vec!["observe", "fix"].into(),
                 name if name.ends_with("_at") || name.starts_with("last_") => Time(number as i64).to_string().into(),
                 name => format!("{name} {number}").into(),
             };

@@ -3,8 +3,10 @@
 pub mod document;
 pub mod extract;
 pub mod health;
+pub mod host_key;
 pub mod problem;
 pub mod routes;
+pub mod servers;
 
 use axum::{Extension, Router, middleware};
 use document::Document;
@@ -20,6 +22,11 @@ pub fn routes() -> Routes {
         .public::<health::__path_healthz, _, _>(health::healthz)
         .public::<health::__path_readyz, _, _>(health::readyz)
         .guarded::<health::__path_own_metrics, _, _>(Operation::ReadOwnMetrics, health::own_metrics)
+        .guarded::<servers::__path_list_servers, _, _>(Operation::ListServers, servers::list_servers)
+        .guarded::<servers::__path_create_server, _, _>(Operation::CreateServer, servers::create_server)
+        .guarded::<servers::__path_get_server, _, _>(Operation::GetServer, servers::get_server)
+        .guarded::<servers::__path_update_server, _, _>(Operation::UpdateServer, servers::update_server)
+        .guarded::<host_key::__path_accept_host_key, _, _>(Operation::AcceptHostKey, host_key::accept_host_key)
         .public::<document::__path_openapi, _, _>(document::openapi)
 }
 

@@ -11,7 +11,7 @@ use axum::{
 };
 use http::request::Parts;
 use utoipa::{
-    __dev::SchemaReferences,
+    __dev::{SchemaReferences, Tags},
     openapi::{
         PathItem, RefOr, Schema,
         path::{HttpMethod, Operation as Description},
@@ -49,6 +49,10 @@ pub struct Route {
     handler: MethodRouter<App>,
 }
 
+/// A handler's description, as `#[utoipa::path]` makes it.
+pub trait Described: utoipa::Path + SchemaReferences + Tags<'static> {}
+impl<P: utoipa::Path + SchemaReferences + Tags<'static>> Described for P {}
+
 /// All routes, and the schemas they speak of.
 #[derive(Default)]
 pub struct Routes {
@@ -59,28 +63,26 @@ pub struct Routes {
 impl Routes {
     /// Adds a route that anybody may use.
     #[must_use]
-    pub fn public<P: utoipa::Path + SchemaReferences, H: Handler<T, App>, T: 'static>(self, handler: H) -> Self {
+    pub fn public<P: Described, H: Handler<T, App>, T: 'static>(self, handler: H) -> Self {
         self.add::<P, H, T>(Admission::Public, handler)
     }
 
     /// Adds a route for callers who may do `operation`.
     #[must_use]
-    pub fn guarded<P: utoipa::Path + SchemaReferences, H: Handler<T, App>, T: 'static>(
-        self,
-        operation: Operation,
-        handler: H,
-    ) -> Self {
+    pub fn guarded<P: Described, H: Handler<T, App>, T: 'static>(self, operation: Operation, handler: H) -> Self {
         self.add::<P, H, T>(Admission::Guarded(operation), handler)
     }
 
-    fn add<P: utoipa::Path + SchemaReferences, H: Handler<T, App>, T: 'static>(
-        mut self,
-        admission: Admission,
-        handler: H,
-    ) -> Self {
+    fn add<P: Described, H: Handler<T, App>, T: 'static>(mut self, admission: Admission, handler: H) -> Self {
         P::schemas(&mut self.schemas);
-        for method in P::methods() {
+        for (nth, method) in P::methods().into_iter().enumerate() {
             let mut description = P::operation();
+            if nth > 0 {
+                // Two methods of one handler are two operations, and the document's ids are unique.
+                let id = description.operation_id.unwrap_or_default();
+                description.operation_id = Some(format!("{id}_{}", nth + 1));
+            }
+            description.tags = Some(P::tags().into_iter().map(str::to_owned).collect());
             if let Admission::Guarded(operation) = admission {
                 let needs = format!("Needs the permission `{}`.", operation.permission().as_str());
                 let told = description.description.take();

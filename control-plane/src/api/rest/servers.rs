@@ -1,0 +1,139 @@
+//! `/api/v1/vms`
+
+use axum::extract::{Path, State};
+use http::{HeaderMap, HeaderName, StatusCode};
+use muster_shared::id::OrgId;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::{
+    extract::{self, Body, Query},
+    problem::Problem,
+    routes::Caller,
+};
+use crate::{
+    api::model::{
+        connection::{VmCreate, VmPatch},
+        request::field,
+        server::Vm,
+    },
+    app::App,
+    error::Error,
+    servers::{IdempotencyKey, ServerFilter, ServerStatus},
+};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Which servers to list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListQuery {
+    /// The caller's organisation; another one has no servers for this caller.
+    pub organization_id: Option<String>,
+    /// `pending`, `running`, `stopped` or `error`.
+    pub status: Option<String>,
+    /// How many to leave out at the start.
+    #[param(default = 0)]
+    pub skip: Option<u32>,
+    /// How many at most, 1 to 1000.
+    #[param(default = 100, minimum = 1, maximum = 1000)]
+    pub limit: Option<u32>,
+}
+
+impl ListQuery {
+    fn filter(&self) -> Result<ServerFilter, Error> {
+        let (skip, limit) = extract::bounds(self.skip.unwrap_or(0), self.limit.unwrap_or(extract::DEFAULT_PAGE))?;
+        Ok(ServerFilter { status: status(self.status.as_deref())?, skip, limit })
+    }
+}
+
+/// The status a list is filtered by.
+///
+/// # Errors
+/// A word that is no status.
+pub fn status(word: Option<&str>) -> Result<Option<ServerStatus>, Error> {
+    let unknown = || Error::invalid("invalid_status", "status must be pending, running, stopped or error");
+    word.filter(|word| !word.is_empty()).map(|word| ServerStatus::parse(word).ok_or_else(unknown)).transpose()
+}
+
+/// List servers, oldest first.
+#[utoipa::path(get, path = "/api/v1/vms", tag = "servers", params(ListQuery), responses(
+    (status = 200, description = "The servers of the page", body = Vec<Vm>),
+    (status = 422, description = "A parameter is not acceptable")))]
+pub async fn list_servers(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Query(query): Query<ListQuery>,
+) -> Result<axum::Json<Vec<Vm>>, Problem> {
+    let filter = query.filter()?;
+    if query.organization_id.as_ref().is_some_and(|id| id.parse::<OrgId>() != Ok(caller.org_id)) {
+        return Ok(axum::Json(Vec::new()));
+    }
+    let servers = app.servers.list(caller.org_id, filter).await?;
+    let now_us = app.clock.now_us();
+    Ok(axum::Json(servers.iter().map(|server| Vm::of(server, now_us)).collect()))
+}
+
+/// Register a server that is reached over SSH.
+///
+/// Repeating the call with the same `idempotency-key` answers the server made before.
+#[utoipa::path(post, path = "/api/v1/vms", tag = "servers", request_body = VmCreate,
+    params(("idempotency-key" = Option<String>, Header, description = "1 to 200 visible ASCII characters")),
+    responses(
+        (status = 201, description = "The server", body = Vm),
+        (status = 400, description = "The body is not JSON"),
+        (status = 409, description = "The name is taken, or the key was used for another server"),
+        (status = 413, description = "The body is too large"),
+        (status = 422, description = "A field is not acceptable")))]
+pub async fn create_server(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    headers: HeaderMap,
+    Body(create): Body<VmCreate>,
+) -> Result<(StatusCode, axum::Json<Vm>), Problem> {
+    let key = idempotency_key(&headers)?;
+    let now_us = app.clock.now_us();
+    let server = create.into_server(caller.org_id)?;
+    let server = app.servers.create(caller.org_id, server, key.as_ref(), now_us).await?;
+    Ok((StatusCode::CREATED, axum::Json(Vm::of(&server, now_us))))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Error> {
+    let text = |value: &http::HeaderValue| value.to_str().unwrap_or_default().to_owned();
+    headers.get(IDEMPOTENCY_KEY).map(|value| field("idempotency-key", &text(value))).transpose()
+}
+
+/// Show one server.
+#[utoipa::path(get, path = "/api/v1/vms/{id}", tag = "servers",
+    params(("id" = String, Path, description = "A server's id, or its name")), responses(
+        (status = 200, description = "The server", body = Vm),
+        (status = 404, description = "No such server in the caller's organisation")))]
+pub async fn get_server(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<axum::Json<Vm>, Problem> {
+    let server = app.servers.resolve(caller.org_id, &id).await?;
+    Ok(axum::Json(Vm::of(&server, app.clock.now_us())))
+}
+
+/// Change what the body names; the rest stays. An empty text removes an address.
+#[utoipa::path(patch, path = "/api/v1/vms/{id}", tag = "servers", request_body = VmPatch,
+    params(("id" = String, Path, description = "A server's id, or its name")), responses(
+        (status = 200, description = "The server", body = Vm),
+        (status = 400, description = "The body is not JSON"),
+        (status = 404, description = "No such server in the caller's organisation"),
+        (status = 409, description = "The name is taken"),
+        (status = 422, description = "A field is not acceptable")))]
+pub async fn update_server(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+    Body(patch): Body<VmPatch>,
+) -> Result<axum::Json<Vm>, Problem> {
+    let now_us = app.clock.now_us();
+    let id = app.servers.resolve(caller.org_id, &id).await?.id;
+    let server = app.servers.update(caller.org_id, id, &patch.into_patch()?, now_us).await?;
+    Ok(axum::Json(Vm::of(&server, now_us)))
+}
