@@ -11,6 +11,7 @@ pub mod edge;
 pub mod error;
 pub mod events;
 pub mod identity;
+pub mod ingest;
 pub mod keyring;
 pub mod metrics;
 pub mod observability;

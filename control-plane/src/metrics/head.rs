@@ -88,6 +88,7 @@ pub struct Head {
     /// Each with the power of ten its values count in.
     tracked: Vec<(SeriesId, Role, i32)>,
     readings: Readings,
+    arrived_at_us: Option<i64>,
 }
 
 impl Head {
@@ -131,7 +132,7 @@ impl Head {
     }
 
     /// Makes a stored frame's readings the newest, unless they are older than what is here. Answers whether it did.
-    pub fn advance(&mut self, frame: &AcceptedFrame) -> bool {
+    pub fn advance(&mut self, frame: &AcceptedFrame, arrived_at_us: i64) -> bool {
         if frame.epoch != self.epoch {
             return false;
         }
@@ -141,7 +142,14 @@ impl Head {
         }
         self.readings.before = frame.readings.before.clone().or_else(|| self.readings.newest.take());
         self.readings.newest = Some(newest.clone());
+        self.arrived_at_us = Some(arrived_at_us);
         true
+    }
+
+    /// When the newest readings arrived, by the control plane's clock.
+    #[must_use]
+    pub fn arrived_at_us(&self) -> Option<i64> {
+        self.arrived_at_us
     }
 
     /// What the newest readings say; `None` before there are two.
@@ -308,10 +316,10 @@ mod tests {
         let (mut head, server) = (Head::default(), ServerId::generate());
         let first = head.accept(frame(1, &[(0, FIRST)], host())).expect("good");
         assert_eq!(first.new_series.len(), 9);
-        assert!(head.advance(&first));
+        assert!(head.advance(&first, T0_US));
         assert_eq!(head.summary(server), None, "one reading has no rates");
         let second = head.accept(frame(2, &[(1, SECOND)], Vec::new())).expect("good");
-        assert!(head.advance(&second));
+        assert!(head.advance(&second, T0_US));
         let summary = head.summary(server).expect("two readings");
         assert_eq!(summary.at_us, T0_US + 1_000_000);
         assert_eq!(summary.cpu_usage_percent, 25.0);
@@ -320,7 +328,7 @@ mod tests {
         assert_eq!(summary.network_rx_bytes_per_second, 2000.0);
         assert_eq!(summary.load_1m, 2.5);
         let late = head.accept(frame(0, &[(-9, FIRST), (-8, SECOND)], Vec::new())).expect("good");
-        assert!(!head.advance(&late));
+        assert!(!head.advance(&late, T0_US));
         assert_eq!(head.summary(server), Some(summary));
     }
 
@@ -328,7 +336,7 @@ mod tests {
     fn one_frame_of_many_ticks_is_enough() {
         let mut head = Head::default();
         let frame = head.accept(frame(1, &[(0, FIRST), (9, FIRST), (10, SECOND)], host())).expect("good");
-        head.advance(&frame);
+        head.advance(&frame, T0_US);
         let summary = head.summary(ServerId::generate()).expect("two readings");
         assert_eq!(summary.network_rx_bytes_per_second, 2000.0, "the rate is of the last second");
     }
@@ -337,7 +345,7 @@ mod tests {
     fn poison_is_named_and_leaves_the_head_as_it_was() {
         let mut head = Head::default();
         let good = head.accept(frame(1, &[(0, FIRST), (1, SECOND)], host())).expect("good");
-        head.advance(&good);
+        head.advance(&good, T0_US);
         let server = ServerId::generate();
         let before = head.summary(server);
         let spoil = |change: fn(&mut wire::Frame)| {
@@ -364,6 +372,6 @@ mod tests {
         let mut fresh = frame(1, &[(5, FIRST)], host());
         fresh.epoch = 8;
         assert_eq!(head.accept(fresh).expect("good").new_series.len(), 9);
-        assert!(!head.advance(&old), "readings of an old epoch say nothing about the new one");
+        assert!(!head.advance(&old, T0_US), "readings of an old epoch say nothing about the new one");
     }
 }

@@ -1,7 +1,13 @@
 //! What a server's samples say.
 
+mod fresh;
 pub mod head;
+mod heads;
 mod role;
+mod series;
 mod summary;
 
+pub use fresh::fresh_summary;
+pub use heads::{HeadCell, Heads};
+pub use series::{SeriesPoints, series};
 pub use summary::Summary;
