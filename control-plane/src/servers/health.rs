@@ -124,7 +124,7 @@ fn disk(signals: &Signals) -> Option<(HealthStatus, String)> {
     if total == 0 {
         return None;
     }
-    let used_percent = 100 - available.min(total).saturating_mul(100) / total;
+    let used_percent = total.saturating_sub(available).saturating_mul(100) / total;
     let free_gb = available / 1_000_000_000;
     if used_percent >= DISK_CRITICAL_PERCENT || available == 0 {
         let reason = format!("the data disk is {used_percent} % full: free space or enlarge it now");
