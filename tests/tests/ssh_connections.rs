@@ -5,9 +5,9 @@ use std::path::Path;
 use anyhow::Result;
 use muster::{
     agent_binary::AgentBinaries,
+    servers::{ConnectionOutcome, Fingerprint, SshAuth, SshTarget, SudoMode},
     ssh::{
-        AddressPolicy, AgentRun, Auth, Carriage, Connector, Elevation, Fingerprint, KeyProblem, RunEvent, Session,
-        SshError, SudoMode, Target, Unreachable,
+        AddressPolicy, AgentRun, Carriage, Connector, Elevation, KeyProblem, RunEvent, Session, SshError, Unreachable,
     },
 };
 use muster_tests::ssh_server::{Accepts, Shown, SshServer};
@@ -41,31 +41,30 @@ fn connector() -> Connector {
     Connector::new(AddressPolicy { allow_loopback: true, allow_private: true })
 }
 
-fn target(port: u16, auth: Auth) -> Target {
-    Target {
-        address: "127.0.0.1".to_owned(),
+fn target(port: u16, auth: SshAuth) -> SshTarget {
+    SshTarget {
+        host: "127.0.0.1".to_owned(),
         port,
-        username: "ops".to_owned(),
+        username: "ops".parse().expect("a name"),
         auth,
         sudo_mode: SudoMode::None,
-        sudo_password: None,
-        expected_host_key: None,
+        host_key: None,
     }
 }
 
-fn password(text: &str) -> Auth {
-    Auth::Password(SecretString::from(text))
+fn password(text: &str) -> SshAuth {
+    SshAuth::Password(SecretString::from(text))
 }
 
-fn key(pem: &str) -> Auth {
-    Auth::PrivateKey { pem: SecretString::from(pem), passphrase: None }
+fn key(pem: &str) -> SshAuth {
+    SshAuth::Key { private_key: SecretString::from(pem), passphrase: None, sudo_password: None }
 }
 
-async fn log_in(target: &Target) -> Result<Session, SshError> {
+async fn log_in(target: &SshTarget) -> Result<Session, SshError> {
     connector().dial(target).await?.authenticate().await
 }
 
-async fn refused(target: &Target) -> SshError {
+async fn refused(target: &SshTarget) -> SshError {
     match log_in(target).await {
         Err(error) => error,
         Ok(_) => panic!("let in"),
@@ -82,8 +81,8 @@ async fn a_password_lets_in_and_a_wrong_one_does_not() {
     assert!(log_in(&target(server.port(), password(PASSWORD))).await.is_ok());
 
     let error = refused(&target(server.port(), password("wrong"))).await;
-    assert_eq!(error.status(), "auth_failed");
-    assert!(matches!(&error, SshError::AuthFailed { username, .. } if username == "ops"), "{error}");
+    assert_eq!(error.outcome(), ConnectionOutcome::AuthFailed);
+    assert!(matches!(&error, SshError::AuthFailed { username, .. } if username.as_str() == "ops"), "{error}");
     assert!(error.remedy().contains("password"), "{}", error.remedy());
     assert!(!format!("{error:?} {error} {}", error.remedy()).contains("wrong"));
 }
@@ -93,14 +92,14 @@ async fn a_server_that_asks_gets_the_password_as_its_answer() {
     let server = server(Accepts::Prompt(PASSWORD.to_owned())).await;
     assert!(log_in(&target(server.port(), password(PASSWORD))).await.is_ok());
     assert_eq!(server.shown().last(), Some(&Shown::Answer(PASSWORD.to_owned())));
-    assert_eq!(refused(&target(server.port(), password("wrong"))).await.status(), "auth_failed");
+    assert_eq!(refused(&target(server.port(), password("wrong"))).await.outcome(), ConnectionOutcome::AuthFailed);
 }
 
 #[tokio::test]
 async fn a_server_without_passwords_is_told_from_a_wrong_password() {
     let server = server(Accepts::Key(private(OTHER).public_key().clone())).await;
     let error = refused(&target(server.port(), password(PASSWORD))).await;
-    assert_eq!(error.status(), "auth_failed");
+    assert_eq!(error.outcome(), ConnectionOutcome::AuthFailed);
     assert!(error.remedy().contains("PasswordAuthentication"), "{}", error.remedy());
 }
 
@@ -127,7 +126,7 @@ async fn keys_of_each_kind_let_in() {
 async fn a_key_the_server_does_not_know_is_refused_in_words() {
     let server = server(Accepts::Key(private(OTHER).public_key().clone())).await;
     let error = refused(&target(server.port(), key(RSA))).await;
-    assert_eq!(error.status(), "auth_failed");
+    assert_eq!(error.outcome(), ConnectionOutcome::AuthFailed);
     assert!(error.remedy().contains("authorized_keys"), "{}", error.remedy());
 }
 
@@ -138,12 +137,15 @@ async fn an_encrypted_key_needs_its_passphrase() {
     let server = server(Accepts::Key(public)).await;
     let with = |passphrase: Option<&str>| {
         let passphrase = passphrase.map(SecretString::from);
-        target(server.port(), Auth::PrivateKey { pem: SecretString::from(encrypted), passphrase })
+        target(
+            server.port(),
+            SshAuth::Key { private_key: SecretString::from(encrypted), passphrase, sudo_password: None },
+        )
     };
     assert!(log_in(&with(Some("open sesame"))).await.is_ok());
     for (passphrase, problem) in [(None, KeyProblem::PassphraseMissing), (Some("wrong"), KeyProblem::PassphraseWrong)] {
         let error = refused(&with(passphrase)).await;
-        assert_eq!(error.status(), "auth_failed");
+        assert_eq!(error.outcome(), ConnectionOutcome::AuthFailed);
         assert!(matches!(&error, SshError::KeyUnreadable(found) if *found == problem), "{error}");
     }
 }
@@ -163,9 +165,9 @@ async fn an_impostor_is_stopped_with_both_fingerprints_and_sees_no_credential() 
     let impostor = SshServer::start(vec![private(OTHER), private(OTHER_RSA)], Accepts::Nobody).await.expect("starts");
     for auth in [password(PASSWORD), key(RSA)] {
         let mut target = target(impostor.port(), auth);
-        target.expected_host_key = Some(fingerprint(ED25519));
+        target.host_key = Some(fingerprint(ED25519));
         let error = refused(&target).await;
-        assert_eq!(error.status(), "host_key_mismatch");
+        assert_eq!(error.outcome(), ConnectionOutcome::HostKeyMismatch);
         let text = format!("{error} {}", error.remedy());
         assert!(text.contains(fingerprint(ED25519).as_str()) && text.contains(fingerprint(OTHER).as_str()), "{text}");
     }
@@ -178,7 +180,7 @@ async fn an_expected_key_of_another_family_is_no_change() {
     let server = SshServer::start(keys, Accepts::Password(PASSWORD.to_owned())).await.expect("starts");
     for pem in [ED25519, ECDSA, RSA] {
         let mut target = target(server.port(), password(PASSWORD));
-        target.expected_host_key = Some(fingerprint(pem));
+        target.host_key = Some(fingerprint(pem));
         let dialled = connector().dial(&target).await.expect("the same host");
         assert!(!dialled.first_contact);
         assert_eq!(dialled.host_key, fingerprint(pem));
@@ -199,7 +201,7 @@ async fn a_closed_port_and_another_service_are_unreachable() {
 
     let error = refused(&target(port, password(PASSWORD))).await;
     assert!(matches!(error, SshError::Unreachable { why: Unreachable::Refused, .. }), "{error}");
-    assert_eq!(error.status(), "unreachable");
+    assert_eq!(error.outcome(), ConnectionOutcome::Unreachable);
 }
 
 #[tokio::test]
@@ -208,7 +210,7 @@ async fn this_machine_is_not_dialled_unless_allowed() {
     let target = target(server.port(), password(PASSWORD));
     let error = Connector::default().dial(&target).await.err().expect("refused");
     assert!(matches!(error, SshError::AddressRefused { .. }), "{error}");
-    assert_eq!(error.status(), "failed");
+    assert_eq!(error.outcome(), ConnectionOutcome::Failed);
 }
 
 /// What `program`, in the agent's place, does on the server.

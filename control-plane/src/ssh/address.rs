@@ -174,6 +174,7 @@ fn why(kind: ErrorKind) -> Unreachable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::servers::ConnectionOutcome;
 
     const OPEN: AddressPolicy = AddressPolicy { allow_loopback: true, allow_private: true };
     const SHUT: AddressPolicy = AddressPolicy { allow_loopback: false, allow_private: false };
@@ -231,7 +232,7 @@ mod tests {
         drop(listener);
         let error = dial("127.0.0.1", port, &OPEN).await.expect_err("nobody listens");
         assert!(matches!(error, SshError::Unreachable { why: Unreachable::Refused, .. }), "{error}");
-        assert_eq!(error.status(), "unreachable");
+        assert_eq!(error.outcome(), ConnectionOutcome::Unreachable);
         assert!(error.remedy().contains(&port.to_string()));
     }
 }

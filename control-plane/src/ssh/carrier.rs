@@ -18,8 +18,8 @@
 use super::{
     error::{Carriage, Elevation, SshError},
     quote::{NulByte, command_line},
-    target::SudoMode,
 };
+use crate::servers::SudoMode;
 
 /// Stands on stderr where sudo asks for the password, in whatever language the host speaks.
 const SUDO_PROMPT: &str = "muster-asks-sudo-password:";

@@ -16,11 +16,12 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{
-    AddressPolicy, Auth, Fingerprint, SshError, Target, address,
+    AddressPolicy, SshError, address,
     error::{KeyProblem, Unreachable},
     key::read_private_key,
     session::Session,
 };
+use crate::servers::{Fingerprint, SshAuth, SshTarget, Username};
 
 /// Time for versions, algorithms and keys to be exchanged.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -62,15 +63,15 @@ impl Connector {
     ///
     /// # Errors
     /// The host is not reachable, its key is not the expected one, or the private key is not readable.
-    pub async fn dial(&self, target: &Target) -> Result<Dialled, SshError> {
+    pub async fn dial(&self, target: &SshTarget) -> Result<Dialled, SshError> {
         let (credential, (handle, host_key)) = tokio::try_join!(credential(&target.auth), self.verified(target))?;
-        let first_contact = target.expected_host_key.is_none();
+        let first_contact = target.host_key.is_none();
         Ok(Dialled { handle, credential, username: target.username.clone(), host_key, first_contact })
     }
 
     /// A host has several keys and shows the one that is asked for first. An expected key of another family is no
     /// change, so each family is asked for before the stop.
-    async fn verified(&self, target: &Target) -> Result<(Handle<HostKeyCheck>, Fingerprint), SshError> {
+    async fn verified(&self, target: &SshTarget) -> Result<(Handle<HostKeyCheck>, Fingerprint), SshError> {
         let all: Vec<Algorithm> = HOST_KEY_FAMILIES.concat();
         let mismatch = match self.handshake(target, all).await {
             Err(mismatch @ SshError::HostKeyMismatch { .. }) => mismatch,
@@ -86,18 +87,18 @@ impl Connector {
 
     async fn handshake(
         &self,
-        target: &Target,
+        target: &SshTarget,
         host_keys: Vec<Algorithm>,
     ) -> Result<(Handle<HostKeyCheck>, Fingerprint), SshError> {
-        let stream = address::dial(&target.address, target.port, &self.policy).await?;
+        let stream = address::dial(&target.host, target.port, &self.policy).await?;
         // Interactive traffic: small packets must not wait for each other. Failing to say so costs time only.
         let _ = stream.set_nodelay(true);
         let presented = Arc::new(Mutex::new(None));
-        let check = HostKeyCheck { expected: target.expected_host_key.clone(), presented: Arc::clone(&presented) };
+        let check = HostKeyCheck { expected: target.host_key.clone(), presented: Arc::clone(&presented) };
         let shaken = timeout(HANDSHAKE_TIMEOUT, client::connect_stream(config(host_keys), stream, check)).await;
         let presented = presented.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let unreachable = |why| SshError::Unreachable { address: target.address.clone(), port: target.port, why };
-        match (shaken, presented, &target.expected_host_key) {
+        let unreachable = |why| SshError::Unreachable { address: target.host.clone(), port: target.port, why };
+        match (shaken, presented, &target.host_key) {
             (Ok(Ok(handle)), Some(presented), _) => Ok((handle, presented)),
             (_, Some(presented), Some(expected)) if presented != *expected => {
                 Err(SshError::HostKeyMismatch { expected: expected.clone(), presented })
@@ -138,7 +139,9 @@ impl client::Handler for HostKeyCheck {
     async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
         // Certificates are not asked for; a server that sends one anyway is not believed.
         let PublicKeyOrCertificate::PublicKey { key, .. } = key else { return Ok(false) };
-        let presented = Fingerprint::of(key);
+        let Ok(presented) = key.fingerprint(HashAlg::Sha256).to_string().parse::<Fingerprint>() else {
+            return Ok(false);
+        };
         let accepted = self.expected.as_ref().is_none_or(|expected| *expected == presented);
         *self.presented.lock().unwrap_or_else(PoisonError::into_inner) = Some(presented);
         Ok(accepted)
@@ -151,11 +154,11 @@ enum Credential {
     Key(Arc<PrivateKey>),
 }
 
-async fn credential(auth: &Auth) -> Result<Credential, SshError> {
+async fn credential(auth: &SshAuth) -> Result<Credential, SshError> {
     match auth.clone() {
-        Auth::Password(password) => Ok(Credential::Password(password)),
-        Auth::PrivateKey { pem, passphrase } => {
-            let read = spawn_blocking(move || read_private_key(&pem, passphrase.as_ref())).await;
+        SshAuth::Password(password) => Ok(Credential::Password(password)),
+        SshAuth::Key { private_key, passphrase, .. } => {
+            let read = spawn_blocking(move || read_private_key(&private_key, passphrase.as_ref())).await;
             let key = read.unwrap_or(Err(KeyProblem::Damaged)).map_err(SshError::KeyUnreadable)?;
             Ok(Credential::Key(Arc::new(key)))
         }
@@ -166,7 +169,7 @@ async fn credential(auth: &Auth) -> Result<Credential, SshError> {
 pub struct Dialled {
     handle: Handle<HostKeyCheck>,
     credential: Credential,
-    username: String,
+    username: Username,
     /// The key the host proved to have.
     pub host_key: Fingerprint,
     /// Whether nothing was expected, so that the key is to be recorded.
@@ -202,11 +205,12 @@ impl Dialled {
                 };
                 // Where the server doesn't say, or says SHA-1 alone, SHA-512 is tried: SHA-1 signatures are not made.
                 let key = PrivateKeyWithHashAlg::new(Arc::clone(key), hash.or(Some(HashAlg::Sha512)));
-                Ok(self.handle.authenticate_publickey(&self.username, key).await?.into())
+                Ok(self.handle.authenticate_publickey(self.username.as_str(), key).await?.into())
             }
             Credential::Password(password) => {
                 let password = password.clone();
-                match self.handle.authenticate_password(&self.username, password.expose_secret()).await?.into() {
+                match self.handle.authenticate_password(self.username.as_str(), password.expose_secret()).await?.into()
+                {
                     Login::Refused { offered } if only_asks_interactively(&offered) => {
                         self.answer_prompts(&password).await
                     }
@@ -218,7 +222,7 @@ impl Dialled {
 
     /// Keyboard-interactive: every hidden question is taken to be the one for the password.
     async fn answer_prompts(&mut self, password: &SecretString) -> Result<Login, russh::Error> {
-        let mut reply = self.handle.authenticate_keyboard_interactive_start(&self.username, None).await?;
+        let mut reply = self.handle.authenticate_keyboard_interactive_start(self.username.as_str(), None).await?;
         for _ in 0..MAX_PROMPT_ROUNDS {
             let answers = match reply {
                 KeyboardInteractiveAuthResponse::Success => return Ok(Login::Accepted),

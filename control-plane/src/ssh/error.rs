@@ -2,7 +2,8 @@
 
 use std::{error::Error as StdError, net::IpAddr};
 
-use super::{Fingerprint, address::Refusal};
+use super::address::Refusal;
+use crate::servers::{ConnectionOutcome, Fingerprint, Username};
 
 type Source = Box<dyn StdError + Send + Sync>;
 
@@ -17,7 +18,7 @@ pub enum SshError {
     HostKeyMismatch { expected: Fingerprint, presented: Fingerprint },
     /// `offered`: the methods the server would have gone on with.
     #[error("{username} was not let in with a {method}")]
-    AuthFailed { username: String, method: &'static str, offered: Vec<String> },
+    AuthFailed { username: Username, method: &'static str, offered: Vec<String> },
     #[error("the private key cannot be read: {0}")]
     KeyUnreadable(KeyProblem),
     #[error("root cannot be reached on the host: {0}")]
@@ -104,14 +105,14 @@ impl SshError {
         Self::Broken { during, source: Some(source.into()) }
     }
 
-    /// The status word of a connection test.
+    /// What an attempt that ended so is recorded as.
     #[must_use]
-    pub fn status(&self) -> &'static str {
+    pub fn outcome(&self) -> ConnectionOutcome {
         match self {
-            Self::Unreachable { .. } => "unreachable",
-            Self::HostKeyMismatch { .. } => "host_key_mismatch",
-            Self::AuthFailed { .. } | Self::KeyUnreadable(_) => "auth_failed",
-            _ => "failed",
+            Self::Unreachable { .. } => ConnectionOutcome::Unreachable,
+            Self::HostKeyMismatch { .. } => ConnectionOutcome::HostKeyMismatch,
+            Self::AuthFailed { .. } | Self::KeyUnreadable(_) => ConnectionOutcome::AuthFailed,
+            _ => ConnectionOutcome::Failed,
         }
     }
 
@@ -130,7 +131,7 @@ impl SshError {
                  /etc/ssh/ssh_host_ed25519_key.pub` on its console with {presented} and accept the new key. Otherwise \
                  somebody may be between you and the server: do not accept it. No credentials were sent."
             ),
-            Self::AuthFailed { username, method, offered } => auth_remedy(username, method, offered),
+            Self::AuthFailed { username, method, offered } => auth_remedy(username.as_str(), method, offered),
             Self::KeyUnreadable(problem) => problem.remedy().to_owned(),
             Self::Elevation(why) => why.remedy().to_owned(),
             Self::Carriage(why) => why.remedy(),

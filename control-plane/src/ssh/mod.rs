@@ -8,19 +8,19 @@
 mod address;
 mod carrier;
 mod connect;
+mod entrance;
 mod error;
 mod key;
 mod probe;
 pub mod quote;
 mod session;
-mod target;
 
 pub use self::{
     address::{AddressPolicy, Refusal},
     connect::{Connector, Dialled},
+    entrance::{Entering, Entrance, EntranceError},
     error::{Carriage, Elevation, KeyProblem, SshError, Unreachable},
     key::{MAX_KEY_BYTES, read_private_key},
-    probe::{Probe, probe},
+    probe::probe,
     session::{AgentRun, RunEvent, Session},
-    target::{Auth, Fingerprint, InvalidFingerprint, SudoMode, Target},
 };

@@ -18,9 +18,11 @@ use super::{
     carrier::{Action, Dialogue, Route, exec_line},
     connect::HostKeyCheck,
     error::{Carriage, Elevation},
-    target::SudoMode,
 };
-use crate::agent_binary::{AgentBinaries, AgentBinary};
+use crate::{
+    agent_binary::{AgentBinaries, AgentBinary},
+    servers::SudoMode,
+};
 
 /// Time for the host's shell and sudo to come to the point where they take the binary.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
