@@ -11,9 +11,12 @@
 //! a bare `cargo test` needs nothing; `tests/run` provides both and turns both on. Nothing is skipped at run time:
 //! what a suite needs and does not find fails it.
 
+pub mod agent;
 pub mod binaries;
+pub mod control_plane;
 pub mod fault_proxy;
 pub mod lab;
 pub mod process;
+pub mod rest;
 pub mod ssh_server;
 pub mod wait;

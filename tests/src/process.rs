@@ -1,22 +1,19 @@
 //! A program under test: its lines are kept, it can be awaited, ended and killed, and none outlives its owner.
 
 use std::{
+    io::{BufRead as _, BufReader, Read},
     path::Path,
     process::{ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncRead, BufReader},
     process::{Child, Command},
     sync::watch,
 };
-
-/// Most lines kept of one program; the oldest go first.
-const MAX_LINES: usize = 200_000;
 
 /// A running program and what it wrote.
 #[derive(Debug)]
@@ -30,31 +27,29 @@ pub struct Process {
 #[derive(Debug, Clone)]
 pub struct Lines {
     kept: Arc<Mutex<Vec<String>>>,
-    grown: watch::Sender<u64>,
+    grown: watch::Sender<()>,
 }
 
 impl Lines {
     fn new() -> Self {
-        Self { kept: Arc::default(), grown: watch::Sender::new(0) }
+        Self { kept: Arc::default(), grown: watch::Sender::new(()) }
     }
 
-    fn push(&self, line: String) {
-        let mut kept = self.kept.lock().expect("no panic while held");
-        if kept.len() == MAX_LINES {
-            kept.remove(0);
-        }
-        kept.push(line);
-        drop(kept);
-        self.grown.send_modify(|count| *count += 1);
+    fn kept(&self) -> MutexGuard<'_, Vec<String>> {
+        self.kept.lock().expect("nothing panics while it holds the lines")
     }
 
     /// Every line so far.
-    ///
-    /// # Panics
-    /// Never while the reader lives.
     #[must_use]
     pub fn all(&self) -> Vec<String> {
-        self.kept.lock().expect("no panic while held").clone()
+        self.kept().clone()
+    }
+
+    /// The last `count` lines as one text.
+    #[must_use]
+    pub fn tail(&self, count: usize) -> String {
+        let kept = self.kept();
+        kept[kept.len().saturating_sub(count)..].join("\n")
     }
 
     /// The first line, past or future, that `wanted` accepts.
@@ -66,44 +61,55 @@ impl Lines {
         let found = tokio::time::timeout(limit, async {
             loop {
                 grown.borrow_and_update();
-                if let Some(line) = self.all().into_iter().find(|line| wanted(line)) {
+                let found = self.kept().iter().find(|line| wanted(line)).cloned();
+                if let Some(line) = found {
                     return line;
                 }
-                if grown.changed().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
+                // The sender is in `self`, so the channel stays open.
+                let _ = grown.changed().await;
             }
         });
         found.await.map_err(|_| anyhow::anyhow!("waited {limit:?} for {what}; last lines:\n{}", self.tail(20)))
     }
 
-    /// The last `count` lines as one text.
-    #[must_use]
-    pub fn tail(&self, count: usize) -> String {
-        let all = self.all();
-        all[all.len().saturating_sub(count)..].join("\n")
+    fn read(&self, output: impl Read + Send + 'static) {
+        let lines = self.clone();
+        // A thread, not a task: what a program writes while a test's runtime stands still is kept, too.
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                lines.kept().push(line);
+                lines.grown.send_replace(());
+            }
+        });
     }
 }
 
 impl Process {
-    /// Starts `program` with nothing on stdin.
+    /// Starts `program` with nothing on stdin. Of this process's environment it gets everything but `MUSTER_…`.
     ///
     /// # Errors
     /// When it can't be started.
     pub fn start(program: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        for (variable, _) in std::env::vars_os() {
+            if variable.to_string_lossy().starts_with("MUSTER_") {
+                command.env_remove(variable);
+            }
+        }
+        let (output, inlet) = std::io::pipe()?;
+        command
             .args(arguments)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("starting {}", program.display()))?;
+            .stdout(inlet.try_clone()?)
+            .stderr(inlet)
+            .kill_on_drop(true);
+        let child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
+        // The command holds the pipe's other end: without this the output would never end.
+        drop(command);
         let lines = Lines::new();
-        read(child.stdout.take(), lines.clone());
-        read(child.stderr.take(), lines.clone());
+        lines.read(output);
         Ok(Self { name, child, lines })
     }
 
@@ -113,13 +119,15 @@ impl Process {
         &self.lines
     }
 
-    /// Its process id; `None` once it has been waited for.
-    #[must_use]
-    pub fn id(&self) -> Option<u32> {
-        self.child.id()
+    /// Its process id.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn id(&self) -> Result<u32> {
+        self.child.id().with_context(|| format!("{} has ended; last lines:\n{}", self.name, self.lines.tail(20)))
     }
 
-    /// `Some` if it has ended by itself.
+    /// `Some` if it has ended.
     ///
     /// # Errors
     /// When the system can't say.
@@ -132,8 +140,7 @@ impl Process {
     /// # Errors
     /// When it has ended already.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        let id = self.id().with_context(|| format!("{} has ended already", self.name))?;
-        let pid = i32::try_from(id).ok().and_then(Pid::from_raw).context("a process id")?;
+        let pid = i32::try_from(self.id()?).ok().and_then(Pid::from_raw).context("a process id")?;
         Ok(rustix::process::kill_process(pid, signal)?)
     }
 
@@ -168,14 +175,19 @@ impl Process {
         self.child.wait().await?;
         Ok(())
     }
-}
 
-fn read(output: Option<impl AsyncRead + Unpin + Send + 'static>, lines: Lines) {
-    let Some(output) = output else { return };
-    tokio::spawn(async move {
-        let mut reader = BufReader::new(output).lines();
-        while let Ok(Some(line)) = reader.next_line().await {
-            lines.push(line);
+    /// SIGTERM, and SIGKILL when it still runs after `limit`; for `Drop`, so it blocks. Says whether it went in time.
+    pub fn end(&mut self, limit: Duration) -> bool {
+        let begun = Instant::now();
+        let _ = self.signal(Signal::TERM);
+        while begun.elapsed() < limit {
+            if matches!(self.ended(), Ok(Some(_)) | Err(_)) {
+                return true;
+            }
+            #[expect(clippy::disallowed_methods, reason = "a destructor has no runtime to wait on")]
+            std::thread::sleep(Duration::from_millis(10));
         }
-    });
+        let _ = self.signal(Signal::KILL);
+        false
+    }
 }
