@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod connection_test;
 pub mod edge;
 pub mod error;
 pub mod events;

@@ -63,7 +63,10 @@ pub async fn series(
             return Err(too_much());
         }
     }
-    Ok(found.into_iter().map(|(series, points)| SeriesPoints { series, points: points.into_iter().collect() }).collect())
+    Ok(found
+        .into_iter()
+        .map(|(series, points)| SeriesPoints { series, points: points.into_iter().collect() })
+        .collect())
 }
 
 fn too_much() -> Error {

@@ -95,6 +95,8 @@ pub enum Carriage {
     NoExecutableDirectory,
     #[error("what arrived there is not what was sent")]
     Altered,
+    #[error("its answer cannot be read")]
+    AnswerUnreadable,
     #[error("the host sent more than {0} bytes")]
     TooMuchOutput(usize),
 }
@@ -230,6 +232,9 @@ impl Carriage {
                 "Mount one of /tmp, /var/tmp or the home directory without noexec, with 20 MB free.".to_owned()
             }
             Self::Altered => "Check the server's disk space (`df -h /tmp`) and try again.".to_owned(),
+            Self::AnswerUnreadable => {
+                "Put the agent of this control plane's own version where it serves agents from.".to_owned()
+            }
             Self::TooMuchOutput(_) => "Check what the login's shell prints when it starts.".to_owned(),
         }
     }
