@@ -7,15 +7,23 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     access::Access,
+    agent_binary::AgentBinaries,
     api,
     clock::Clock,
+    commands::{Commands, keep_reconciled},
     config::Config,
+    connection_test::ConnectionTest,
     edge::{self, Doors, EdgeError, Limits, Routers, TlsSettings},
     events::Events,
+    facts::FactsRefresh,
     identity::{Identity, open::OpenError},
     keyring::{Keyring, KeyringError},
+    metrics::Heads,
     observability::Counters,
+    preflight::Preflight,
     servers::Servers,
+    sessions::Sessions,
+    ssh::{AddressPolicy, Connector, Entrance},
     store::{Store, StoreError},
 };
 
@@ -30,6 +38,13 @@ pub struct App {
     pub identity: Identity,
     pub access: Access,
     pub servers: Servers,
+    pub sessions: Sessions,
+    pub heads: Heads,
+    pub commands: Commands,
+    pub agent_binaries: AgentBinaries,
+    pub connection_test: ConnectionTest,
+    pub facts: FactsRefresh,
+    pub preflight: Preflight,
     pub counters: Counters,
     /// Cancelled when the control plane stops: streams end on it.
     pub shutdown: CancellationToken,
@@ -74,7 +89,39 @@ impl App {
         access.ensure_owner(data_dir, clock.now_us()).await?;
         let events = Events::default();
         let servers = Servers::new(store.clone(), keyring.clone(), events.clone());
+        let sessions = Sessions::default();
+        let commands = Commands::new(
+            store.clone(),
+            servers.clone(),
+            Arc::clone(&identity.signer),
+            events.clone(),
+            Arc::new(sessions.clone()),
+        );
+        let policy = AddressPolicy { allow_private: config.allow_private_addresses, ..AddressPolicy::default() };
+        let connector = Connector::new(policy);
+        let agent_binaries = AgentBinaries::new(&config.agent_dir);
+        let connection_test =
+            ConnectionTest::new(connector.clone(), agent_binaries.clone(), servers.clone(), clock.clone());
         Ok(Self {
+            facts: FactsRefresh::new(
+                servers.clone(),
+                commands.clone(),
+                sessions.clone(),
+                connection_test.clone(),
+                clock.clone(),
+            ),
+            preflight: Preflight::new(
+                (servers.clone(), commands.clone()),
+                sessions.clone(),
+                Entrance::new(connector, servers.clone(), clock.clone()),
+                agent_binaries.clone(),
+                clock.clone(),
+            ),
+            heads: Heads::new(store.clone()),
+            sessions,
+            commands,
+            agent_binaries,
+            connection_test,
             access,
             servers,
             config: Arc::new(config),
@@ -91,6 +138,7 @@ impl App {
     /// Starts the reconcilers; they end with `shutdown`.
     fn start_tasks(&self, tasks: &TaskTracker) {
         tasks.spawn(self.identity.clone().keep_presentable(self.clock.clone(), self.shutdown.clone()));
+        tasks.spawn(keep_reconciled(self.commands.clone(), self.clock.clone(), self.shutdown.clone()));
     }
 
     fn routers(&self) -> (Router, Router) {

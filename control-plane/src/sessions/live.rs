@@ -192,6 +192,12 @@ impl Sessions {
     }
 }
 
+impl crate::commands::Wake for Sessions {
+    fn wake(&self, server: ServerId) {
+        Sessions::wake(self, server);
+    }
+}
+
 /// A session's place in the registry; dropped when it ends.
 #[derive(Debug)]
 pub struct SessionGuard {
