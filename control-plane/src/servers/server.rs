@@ -188,17 +188,17 @@ impl NewServer {
             )
         );
         let secrets = match &connection.auth {
-            SshAuth::Password(password) => vec![password],
+            SshAuth::Password(password) => [Some(password), None, None],
             SshAuth::Key { private_key, passphrase, sudo_password } => {
-                [private_key].into_iter().chain(passphrase).chain(sudo_password).collect()
+                [Some(private_key), passphrase.as_ref(), sudo_password.as_ref()]
             }
         };
         let mut context = Context::new(&SHA256);
         context.update(shown.as_bytes());
         context.update(connection.auth.method().as_str().as_bytes());
-        for secret in secrets {
-            context.update(&(secret.expose_secret().len() as u64).to_be_bytes());
-            context.update(secret.expose_secret().as_bytes());
+        for secret in secrets.map(|secret| secret.map_or("", |secret| secret.expose_secret())) {
+            context.update(&(secret.len() as u64).to_be_bytes());
+            context.update(secret.as_bytes());
         }
         let mut digest = [0; 32];
         digest.copy_from_slice(context.finish().as_ref());

@@ -20,6 +20,8 @@ mod rows;
 mod secrets;
 mod servers;
 #[cfg(test)]
+mod suite;
+#[cfg(test)]
 pub(crate) mod test_database;
 
 pub use access::FirstOwner;

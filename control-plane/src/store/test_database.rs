@@ -1,7 +1,7 @@
 //! A database of a test's own: SQLite in a folder always, and a schema in PostgreSQL where `MUSTER_TEST_POSTGRES_URL`
 //! names a server. [`on_each`] runs one test on both.
 
-use std::{env, future::Future};
+use std::{env, future::Future, path::Path};
 
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -13,16 +13,21 @@ use super::{DatabaseUrl, Dialect, Store};
 pub(crate) struct TestDatabase {
     pub(crate) store: Store,
     pub(crate) url: DatabaseUrl,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl TestDatabase {
+    /// The folder that holds SQLite's files.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// A SQLite database.
     pub(crate) async fn sqlite() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let url = DatabaseUrl::sqlite_in(folder.path());
         let store = Store::open(&url).await.expect("a new database");
-        Self { store, url, _folder: folder }
+        Self { store, url, folder }
     }
 
     /// A PostgreSQL schema, where a server is named.
@@ -37,7 +42,7 @@ impl TestDatabase {
         let joint = if server.contains('?') { '&' } else { '?' };
         let url: DatabaseUrl = format!("{server}{joint}options[search_path]={schema}").parse().expect("an address");
         let store = Store::open(&url).await.expect("a new schema");
-        Some(Self { store, url, _folder: tempfile::tempdir().expect("a folder") })
+        Some(Self { store, url, folder: tempfile::tempdir().expect("a folder") })
     }
 }
 

@@ -1,0 +1,155 @@
+//! The store's suite: every test runs on SQLite and, where `MUSTER_TEST_POSTGRES_URL` names a server, on PostgreSQL.
+
+mod commands;
+mod enrollment;
+mod servers;
+mod sessions;
+
+use std::sync::{Arc, Mutex};
+
+use muster_shared::{
+    id::{ApiTokenId, OrgId, ServerId, UserId},
+    sign::CommandSigner,
+};
+use secrecy::SecretString;
+
+use super::{Enrolled, Enrolment, FirstOwner, IssuedCertificate, NewJoinToken, Store};
+use crate::{
+    access::Token,
+    commands::{Commands, Wake},
+    events::Events,
+    keyring::Keyring,
+    servers::{Addresses, Connection, Label, NewServer, Resources, Server, ServerName, Servers, SshAuth, SudoMode},
+};
+
+pub(super) const NOW_US: i64 = 1_800_000_000_000_000;
+pub(super) const SECOND_US: i64 = 1_000_000;
+pub(super) const MINUTE_US: i64 = 60 * SECOND_US;
+
+/// An organisation with its nouns.
+pub(super) struct Fleet {
+    pub(super) store: Store,
+    pub(super) org: OrgId,
+    pub(super) user: UserId,
+    pub(super) events: Events,
+    pub(super) servers: Servers,
+    pub(super) commands: Commands,
+    pub(super) woken: Arc<Woken>,
+}
+
+/// Remembers who was woken.
+#[derive(Default)]
+pub(super) struct Woken(Mutex<Vec<ServerId>>);
+
+impl Woken {
+    pub(super) fn take(&self) -> Vec<ServerId> {
+        std::mem::take(&mut *self.0.lock().expect("no test panics while it holds this"))
+    }
+}
+
+impl Wake for Woken {
+    fn wake(&self, server: ServerId) {
+        self.0.lock().expect("no test panics while it holds this").push(server);
+    }
+}
+
+impl Fleet {
+    /// A new organisation in `store`.
+    pub(super) async fn new(store: Store) -> Self {
+        let (org, user) = (OrgId::generate(), UserId::generate());
+        let owner = FirstOwner {
+            org_id: org,
+            org_name: "Acme Corp",
+            user_id: user,
+            user_name: &user.to_string(),
+            token_id: ApiTokenId::generate(),
+            token_hash: Token::generate("mst_").expect("randomness").hash(),
+        };
+        store.create_first_owner(&owner, NOW_US).await.expect("an organisation");
+        let events = Events::default();
+        let servers = Servers::new(store.clone(), Keyring::of_key(1), events.clone());
+        let key = CommandSigner::generate_pkcs8().expect("randomness");
+        let signer = Arc::new(CommandSigner::from_pkcs8("k1", &key).expect("a key"));
+        let woken = Arc::new(Woken::default());
+        let commands = Commands::new(store.clone(), servers.clone(), signer, events.clone(), woken.clone());
+        Self { store, org, user, events, servers, commands, woken }
+    }
+
+    /// A server that is reached over SSH.
+    pub(super) async fn create(&self, name: &str) -> Server {
+        self.servers.create(self.org, new_server(name), None, NOW_US).await.expect("a server")
+    }
+
+    /// A join token and what is shown of it.
+    pub(super) async fn join_token(&self, for_server: Option<ServerId>) -> Token {
+        let token = Token::generate("mjt_").expect("randomness");
+        let kept = NewJoinToken {
+            id: muster_shared::id::JoinTokenId::generate(),
+            hash: token.hash(),
+            for_server,
+            server_name: None,
+            allowed_families: vec![muster_shared::policy::Family::Observe],
+            created_by: self.user,
+            expires_at_us: NOW_US + 10 * MINUTE_US,
+        };
+        assert!(self.store.insert_join_token(self.org, &kept, NOW_US).await.expect("kept"));
+        token
+    }
+
+    /// A host that just joined, and its certificate's serial.
+    pub(super) async fn joined(&self, hostname: &str) -> (ServerId, String) {
+        let token = self.join_token(None).await;
+        match self.store.enroll(&enrolment(&token, hostname), |_, _| signed(), NOW_US).await.expect("answered") {
+            Enrolled::Consumed(joined) => (joined.server_id, joined.made),
+            other => panic!("not joined: {other:?}"),
+        }
+    }
+}
+
+pub(super) fn new_server(name: &str) -> NewServer {
+    NewServer {
+        name: name.parse().expect("a name"),
+        provider: label("custom"),
+        region: label("Frankfurt"),
+        connection: Connection {
+            addresses: Addresses { ipv4: Some([203, 0, 113, 10].into()), ..Addresses::default() },
+            port: 22,
+            username: "root".parse().expect("a user"),
+            auth: SshAuth::Password(SecretString::from("canary-password".to_owned())),
+            sudo_mode: SudoMode::Auto,
+            host_key: None,
+        },
+        declared: Resources { cpu_cores: Some(4.0), memory_gb: Some(7.5), disk_gb: None },
+        max_projects: Some(8),
+    }
+}
+
+pub(super) fn label(text: &str) -> Label {
+    text.parse().expect("a label")
+}
+
+pub(super) fn name(text: &str) -> ServerName {
+    text.parse().expect("a name")
+}
+
+pub(super) fn enrolment(token: &Token, hostname: &str) -> Enrolment {
+    Enrolment {
+        token: token.hash(),
+        hostname: hostname.parse().ok(),
+        machine_id_sha256: "machine-1".into(),
+        agent_version: "0.1.0".into(),
+        previous_server: None,
+    }
+}
+
+/// A certificate as the authority would sign it, and its serial.
+pub(super) fn signed() -> Result<(IssuedCertificate, String), std::convert::Infallible> {
+    let serial = ServerId::generate().to_string();
+    let certificate = IssuedCertificate {
+        serial: serial.clone(),
+        public_key_sha256: [7; 32],
+        not_before_us: NOW_US,
+        not_after_us: NOW_US + 24 * 60 * MINUTE_US,
+    };
+    Ok((certificate, serial))
+}
