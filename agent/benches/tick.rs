@@ -5,6 +5,7 @@
 //! ```
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
+#![allow(clippy::disallowed_methods, reason = "ticks come at an interval, and nothing happens in between")]
 
 use std::{
     fs,

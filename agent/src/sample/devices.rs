@@ -223,6 +223,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::sample::Tick;
 
     #[test]
     fn partitions_are_told_from_disks() {
@@ -242,21 +243,21 @@ mod tests {
         let mut disks = DeviceFile::disks(root.path());
         let mut tick = || {
             disks.sample(&mut reader, &mut registry);
-            registry.take()
+            registry.finish(0)
         };
 
         write(
             "   7 0 loop0 0 0 0 0 0 0 0 0 0 0 0\n 254 0 vda 5 1 16 3 4 1 8 2 0 6 9 0 0 0 0\n 254 1 vda1 5 1 16 3 4 1 8 2 0 6 9\n",
         );
-        let (values, declared) = tick();
+        let Tick { values, declared, .. } = tick();
         let expected = [5, 16 * 512, 3000, 4, 8 * 512, 2000, 0, 6000];
         assert_eq!(values.iter().map(|(_, value)| *value).collect::<Vec<_>>(), expected);
         assert!(declared.iter().all(|(_, series)| series.labels["device"] == "vda"));
 
         write("");
-        assert_eq!(tick().0, []);
+        assert_eq!(tick().values, []);
         write(" 254 0 vda 6 1 16 3 4 1 8 2 0 6 9\n");
-        assert_eq!(tick().0[0], (9, 6));
+        assert_eq!(tick().values[0], (9, 6));
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl Gauges {
             }
         }
         for First { file, metric, slot } in &mut self.firsts {
-            if let Some(value) = file.read(reader).and_then(|text| number(text)) {
+            if let Some(value) = file.read(reader).and_then(number) {
                 registry.put(slot, metric, &[], value);
             }
         }

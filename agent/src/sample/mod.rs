@@ -133,8 +133,7 @@ impl Sampler {
         self.filesystems.sample(now_us, registry);
         registry.put(&mut self.refused, &REFUSED, &[], i64::try_from(registry.refused()).unwrap_or(i64::MAX));
         self.containers.sample(now_us, reader, registry);
-        let (values, declared) = registry.take();
-        Tick { at_us: now_us, values, declared }
+        registry.finish(now_us)
     }
 }
 

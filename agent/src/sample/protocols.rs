@@ -209,6 +209,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::sample::Tick;
 
     #[test]
     fn both_layouts_are_read_whatever_the_order() {
@@ -227,7 +228,7 @@ mod tests {
         for file in &mut files {
             file.sample(&mut reader, &mut registry);
         }
-        let (values, declared) = registry.take();
+        let Tick { values, declared, .. } = registry.finish(0);
         let read: Vec<_> =
             declared.iter().zip(&values).map(|((_, series), (_, value))| (series.name.as_str(), *value)).collect();
         assert_eq!(read[..3], [("host_sockets", 82), ("host_tcp_sockets", 2), ("host_tcp_orphan_sockets", 0)]);

@@ -6,7 +6,7 @@
 
 use muster_shared::metric::{Series, SeriesId};
 
-use super::metric::Metric;
+use super::{Tick, metric::Metric};
 
 /// A place for the id of one series.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -80,12 +80,12 @@ impl Registry {
         self.refused
     }
 
-    /// The values taken since the last call, ids ascending, and the series declared since then.
-    pub(super) fn take(&mut self) -> (Vec<(SeriesId, i64)>, Vec<(SeriesId, Series)>) {
+    /// What was taken and declared since the last call, as the tick at `at_us`.
+    pub(super) fn finish(&mut self, at_us: i64) -> Tick {
         let capacity = self.values.len();
         let mut values = std::mem::replace(&mut self.values, Vec::with_capacity(capacity));
         values.sort_unstable_by_key(|(id, _)| *id);
-        (values, std::mem::take(&mut self.declared))
+        Tick { at_us, values, declared: std::mem::take(&mut self.declared) }
     }
 }
 
@@ -105,13 +105,13 @@ mod tests {
         assert_eq!(slots[2], Slot::Refused);
         registry.reconsider(&mut slots);
         assert_eq!((registry.refused(), slots[2]), (1, Slot::Refused));
-        let (values, declared) = registry.take();
+        let Tick { values, declared, .. } = registry.finish(0);
         assert_eq!(values, [(1, 7), (2, 7)]);
         assert_eq!(declared[1].1.labels["thing"], "b");
 
         registry.retire(&mut slots);
         registry.put(&mut slots[0], &METRIC, &["a"], 8);
-        let (values, declared) = registry.take();
+        let Tick { values, declared, .. } = registry.finish(0);
         assert_eq!((values, declared[0].0), (vec![(3, 8)], 3));
     }
 }

@@ -21,17 +21,9 @@ pub(super) fn read(host: &Host, processes: &Processes) -> Option<Netdata> {
 }
 
 fn is_streaming(config: &str) -> bool {
-    let mut in_stream = false;
-    for line in config.lines().map(str::trim) {
-        if line.starts_with('[') {
-            in_stream = line == "[stream]";
-        } else if in_stream && let Some((key, value)) = line.split_once('=') {
-            if key.trim() == "enabled" {
-                return value.trim() == "yes";
-            }
-        }
-    }
-    false
+    let lines = config.lines().map(str::trim).skip_while(|line| *line != "[stream]").skip(1);
+    let settings = lines.take_while(|line| !line.starts_with('[')).filter_map(|line| line.split_once('='));
+    settings.map(|(key, value)| (key.trim(), value.trim())).any(|setting| setting == ("enabled", "yes"))
 }
 
 #[cfg(test)]

@@ -59,10 +59,13 @@ enum Tree {
     Absent {
         look_at_us: i64,
     },
-    Present {
-        hierarchy: Hierarchy,
-        discovery: Discovery,
-    },
+    Present(Box<Present>),
+}
+
+#[derive(Debug)]
+struct Present {
+    hierarchy: Hierarchy,
+    discovery: Discovery,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +116,8 @@ impl Containers {
         if let Some(found) = self.tree.follow(&self.root, now_us, self.is_stale) {
             self.take_over(found, reader, registry);
         }
-        let Tree::Present { hierarchy, .. } = &self.tree else { return };
+        let Tree::Present(tree) = &self.tree else { return };
+        let hierarchy = &tree.hierarchy;
         let takes_unlisted = match &mut self.inventory {
             Inventory::Awaited { since_us } => {
                 now_us.saturating_sub(*since_us.get_or_insert(now_us)) >= INVENTORY_GRACE_US
@@ -132,7 +136,8 @@ impl Containers {
     }
 
     fn take_over(&mut self, found: Vec<Found>, reader: &mut Reader, registry: &mut Registry) {
-        let Tree::Present { hierarchy, .. } = &self.tree else { return };
+        let Tree::Present(tree) = &self.tree else { return };
+        let hierarchy = &tree.hierarchy;
         let mut places = places(&self.known);
         let mut is_there = vec![false; self.known.len()];
         for Found { id, path } in found {
@@ -178,13 +183,13 @@ impl Tree {
         {
             let detected = cgroup::detect(root);
             *self = match detected.and_then(|hierarchy| Some((Discovery::new(hierarchy.directory()?), hierarchy))) {
-                Some((discovery, hierarchy)) => Self::Present { hierarchy, discovery },
+                Some((discovery, hierarchy)) => Self::Present(Box::new(Present { hierarchy, discovery })),
                 None => Self::Absent { look_at_us: now_us.saturating_add(DETECT_US) },
             };
         }
         match self {
             Self::Absent { .. } => None,
-            Self::Present { discovery, .. } => discovery.scan(now_us, is_stale),
+            Self::Present(tree) => tree.discovery.scan(now_us, is_stale),
         }
     }
 }
