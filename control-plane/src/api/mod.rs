@@ -6,6 +6,7 @@ pub mod openapi;
 pub mod operation;
 pub mod rest;
 pub mod sse;
+pub mod watch;
 
 use axum::Router;
 

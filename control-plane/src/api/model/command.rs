@@ -6,6 +6,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{filled, structure, time::Time};
+use crate::commands;
 
 /// A command and where it stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -33,6 +34,25 @@ pub struct Command {
     /// The facts or the preflight report it brought.
     #[schema(value_type = Option<Object>)]
     pub result: Option<Value>,
+}
+
+impl Command {
+    /// `command` as it is.
+    #[must_use]
+    pub fn of(command: &commands::Command) -> Self {
+        Self {
+            id: command.id.to_string(),
+            server_id: command.server_id.to_string(),
+            kind: command.body.kind().to_owned(),
+            state: command.state.as_str().to_owned(),
+            code: filled(command.code.clone()),
+            detail: filled(command.detail.clone()),
+            created_at: Some(Time(command.created_at_us)),
+            started_at: command.started_at_us.map(Time),
+            finished_at: command.finished_at_us.map(Time),
+            result: command.result.clone(),
+        }
+    }
 }
 
 impl From<Command> for wire::Command {

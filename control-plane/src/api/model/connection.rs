@@ -1,10 +1,11 @@
 //! What callers send to create, change or test a server, and what a test answers. Secrets are write-only.
 
-use muster_shared::wire;
+use muster_shared::{id::ServerId, wire};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{filled, number, secret::WriteOnly};
+use crate::connection_test::{self, TestResult};
 
 /// A server to create, or to test before it is created.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
@@ -135,6 +136,42 @@ pub struct Detected {
     pub sudo_available: bool,
     /// What `auto` came to: `none` or `sudo`.
     pub ssh_sudo_mode: String,
+}
+
+impl ConnectionTested {
+    /// `result` for a saved server, or for none.
+    #[must_use]
+    pub fn of(result: &TestResult, server: Option<ServerId>) -> Self {
+        Self {
+            vm_id: server.map(|id| id.to_string()),
+            status: result.outcome.as_str().to_owned(),
+            message: result.message.clone(),
+            remedy: result.remedy.clone(),
+            detected: result.detected.as_ref().map(Detected::of),
+            host_key_fingerprint: result.host_key.as_ref().map(ToString::to_string),
+            expected_host_key_fingerprint: result.expected_host_key.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+impl Detected {
+    fn of(detected: &connection_test::Detected) -> Self {
+        let host = &detected.host;
+        let gigabytes = |bytes: u64| (bytes as f64 / 1e8).round() / 10.0;
+        Self {
+            hostname: host.hostname.clone().unwrap_or_default(),
+            os_type: host.os_type.clone().unwrap_or_default(),
+            os_version: host.os_version.clone().unwrap_or_default(),
+            cpu_cores: host.cpu_cores.map(|cores| cores as f64),
+            memory_gb: host.memory_bytes.map(gigabytes),
+            disk_gb: host.disk_bytes.map(gigabytes),
+            docker_status: host.docker_status.clone().unwrap_or_else(|| "unknown".to_owned()),
+            docker_version: host.docker_version.clone(),
+            is_root: detected.is_root,
+            sudo_available: detected.sudo_available,
+            ssh_sudo_mode: detected.sudo_mode.as_str().to_owned(),
+        }
+    }
 }
 
 impl From<ConnectionTested> for wire::TestConnectionResponse {

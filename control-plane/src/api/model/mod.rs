@@ -5,10 +5,12 @@
 
 pub mod command;
 pub mod connection;
+pub mod facts;
 pub mod join_token;
 pub mod number;
 pub mod request;
 pub mod secret;
+pub mod series;
 pub mod server;
 pub mod structure;
 pub mod summary;

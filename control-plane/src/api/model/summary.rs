@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::time::Time;
+use crate::{metrics, servers::Health};
 
 /// A server's latest figures. `timestamp` is when the host sampled them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -29,6 +30,26 @@ pub struct Summary {
     pub load_1m: f64,
     pub uptime_seconds: f64,
     pub health_status: String,
+}
+
+impl Summary {
+    /// `summary` of a server in this health.
+    #[must_use]
+    pub fn of(summary: &metrics::Summary, health: &Health) -> Self {
+        Self {
+            server_id: summary.server_id.to_string(),
+            timestamp: Some(Time(summary.at_us)),
+            cpu_usage_percent: summary.cpu_usage_percent,
+            memory_usage_percent: summary.memory_usage_percent,
+            disk_usage_percent: summary.disk_usage_percent,
+            network_rx_bytes_per_second: summary.network_rx_bytes_per_second,
+            network_tx_bytes_per_second: summary.network_tx_bytes_per_second,
+            container_count: summary.container_count,
+            load_1m: summary.load_1m,
+            uptime_seconds: summary.uptime_seconds,
+            health_status: health.status.as_str().to_owned(),
+        }
+    }
 }
 
 impl From<Summary> for wire::Summary {

@@ -1,9 +1,14 @@
 //! REST: one resource a file, every route in one table.
 
+pub mod commands;
+pub mod connection_test;
 pub mod document;
 pub mod extract;
+pub mod facts;
 pub mod health;
 pub mod host_key;
+pub mod monitoring;
+pub mod preflight;
 pub mod problem;
 pub mod routes;
 pub mod servers;
@@ -27,6 +32,23 @@ pub fn routes() -> Routes {
         .guarded::<servers::__path_get_server, _, _>(Operation::GetServer, servers::get_server)
         .guarded::<servers::__path_update_server, _, _>(Operation::UpdateServer, servers::update_server)
         .guarded::<host_key::__path_accept_host_key, _, _>(Operation::AcceptHostKey, host_key::accept_host_key)
+        .guarded::<connection_test::__path_test_new_connection, _, _>(
+            Operation::TestConnection,
+            connection_test::test_new_connection,
+        )
+        .guarded::<connection_test::__path_test_connection, _, _>(
+            Operation::TestConnection,
+            connection_test::test_connection,
+        )
+        .guarded::<preflight::__path_run_preflight, _, _>(Operation::RunPreflight, preflight::run_preflight)
+        .guarded::<facts::__path_get_facts, _, _>(Operation::GetServer, facts::get_facts)
+        .guarded::<facts::__path_refresh_facts, _, _>(Operation::RefreshFacts, facts::refresh_facts)
+        .guarded::<commands::__path_list_commands, _, _>(Operation::ListCommands, commands::list_commands)
+        .guarded::<commands::__path_get_command, _, _>(Operation::GetCommand, commands::get_command)
+        .guarded::<commands::__path_cancel_command, _, _>(Operation::CancelCommand, commands::cancel_command)
+        .guarded::<monitoring::__path_get_summary, _, _>(Operation::GetSummary, monitoring::get_summary)
+        .guarded::<monitoring::__path_follow_live, _, _>(Operation::GetSummary, monitoring::follow_live)
+        .guarded::<monitoring::__path_query_series, _, _>(Operation::QuerySeries, monitoring::query_series)
         .public::<document::__path_openapi, _, _>(document::openapi)
 }
 
