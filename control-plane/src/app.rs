@@ -21,6 +21,7 @@ use crate::{
     metrics::Heads,
     observability::Counters,
     preflight::Preflight,
+    retention::keep_trimmed,
     servers::Servers,
     sessions::Sessions,
     ssh::{AddressPolicy, Connector, Entrance},
@@ -83,6 +84,8 @@ impl App {
             .create(data_dir)
             .map_err(|source| StartError::DataDir(data_dir.clone(), source))?;
         let store = Store::open(&config.database_url).await?;
+        // No stream outlived the process that held it.
+        store.close_every_session().await?;
         let keyring = Keyring::open_or_create(data_dir, &store).await?;
         let identity = Identity::open(&config, &store, &keyring, clock.now_us()).await?;
         let access = Access::new(store.clone());
@@ -139,6 +142,7 @@ impl App {
     fn start_tasks(&self, tasks: &TaskTracker) {
         tasks.spawn(self.identity.clone().keep_presentable(self.clock.clone(), self.shutdown.clone()));
         tasks.spawn(keep_reconciled(self.commands.clone(), self.clock.clone(), self.shutdown.clone()));
+        tasks.spawn(keep_trimmed(self.store.clone(), self.clock.clone(), self.shutdown.clone()));
     }
 
     fn routers(&self) -> (Router, Router) {

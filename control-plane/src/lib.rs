@@ -21,6 +21,7 @@ pub mod observability;
 pub mod organizations;
 pub mod preflight;
 pub mod progress;
+pub mod retention;
 pub mod servers;
 pub mod sessions;
 pub mod ssh;

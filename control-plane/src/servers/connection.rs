@@ -22,12 +22,6 @@ pub struct Addresses {
     pub choice: AddressChoice,
 }
 
-impl Default for AddressChoice {
-    fn default() -> Self {
-        Self::Auto
-    }
-}
-
 impl Addresses {
     /// The address to dial; `None` when the chosen one is not there. Auto takes the first there is of FQDN, IPv4,
     /// IPv6 and host name.

@@ -51,7 +51,8 @@ names! {
     /// A server's name, unique in its organisation.
     ServerName = "a server name",
         "1 to 100 printable characters that start with a letter or digit and don't end with a space", is_label_text;
-    /// A provider or region, as its owner calls it.
+    /// A provider or region, as its owner calls it; empty where nothing was said.
+    #[derive(Default)]
     Label = "a label", "at most 100 printable characters that start with a letter or digit", is_optional_label_text;
     /// A host's DNS name, relative or absolute.
     HostName = "a host name", "letters, digits, hyphens, underscores and dots, at most 253 of them", is_host_name;
@@ -62,12 +63,6 @@ names! {
     Fingerprint = "a host key fingerprint", "SHA256: and 43 characters of base64", is_fingerprint;
     /// A caller's name for one creation, so that repeating the call creates nothing twice.
     IdempotencyKey = "an idempotency key", "1 to 200 visible ASCII characters", is_idempotency_key;
-}
-
-impl Default for Label {
-    fn default() -> Self {
-        Self(String::new())
-    }
 }
 
 fn is_label_text(text: &str) -> bool {

@@ -67,8 +67,10 @@ words! {
     }
 
     /// Which of a server's addresses to dial.
+    #[derive(Default)]
     AddressChoice {
         /// The first there is of FQDN, IPv4, IPv6, host name.
+        #[default]
         Auto = "auto",
         Ipv4 = "ipv4",
         Ipv6 = "ipv6",

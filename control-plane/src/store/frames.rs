@@ -135,18 +135,52 @@ impl Store {
         .collect()
     }
 
-    /// Deletes up to `limit` of the frames whose newest sample is older than `before_us`, of every organisation.
-    /// Answers how many.
+    /// Servers, of every organisation, that have frames whose newest sample is older than `before_us`.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn delete_frames_before(&self, before_us: i64, limit: u32) -> Result<u64> {
-        let done = sqlx::query(
-            "DELETE FROM metric_frames WHERE (server_id, epoch, seq) IN \
-             (SELECT server_id, epoch, seq FROM metric_frames WHERE last_us < $1 LIMIT $2)",
+    pub async fn servers_with_frames_before(&self, before_us: i64) -> Result<Vec<ServerId>> {
+        sqlx::query(
+            "SELECT s.id FROM servers s WHERE EXISTS \
+             (SELECT 1 FROM metric_frames f WHERE f.server_id = s.id AND f.last_us < $1)",
         )
         .bind(before_us)
+        .fetch_all(self.read())
+        .await?
+        .iter()
+        .map(|row| row.parsed("id"))
+        .collect()
+    }
+
+    /// Deletes up to `limit` of a server's frames whose newest sample is older than `before_us`. Answers how many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn delete_frames_before(&self, server: ServerId, before_us: i64, limit: u32) -> Result<u64> {
+        let done = sqlx::query(
+            "DELETE FROM metric_frames WHERE server_id = $1 AND (epoch, seq) IN (SELECT epoch, seq \
+             FROM metric_frames WHERE server_id = $1 AND last_us < $2 ORDER BY last_us LIMIT $3)",
+        )
+        .bind(server.to_string())
+        .bind(before_us)
         .bind(i64::from(limit))
+        .execute(self.write())
+        .await?;
+        Ok(done.rows_affected())
+    }
+
+    /// Deletes the series of spools that no frame is left of. A host that is online declares its series with its next
+    /// frame, so it is passed over. Answers how many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn delete_unused_series(&self, server: ServerId) -> Result<u64> {
+        let done = sqlx::query(
+            "DELETE FROM metric_series WHERE server_id = $1 AND NOT EXISTS (SELECT 1 FROM metric_frames f \
+             WHERE f.server_id = metric_series.server_id AND f.epoch = metric_series.epoch) \
+             AND EXISTS (SELECT 1 FROM servers s WHERE s.id = $1 AND s.agent_status <> 'online')",
+        )
+        .bind(server.to_string())
         .execute(self.write())
         .await?;
         Ok(done.rows_affected())
@@ -350,8 +384,10 @@ mod tests {
             let (org, server) = server(&store).await;
             let frames: Vec<_> = (0..10).map(|seq| frame(server, seq, seq as i64 * 10)).collect();
             store.insert_frames(&frames).await.expect("stored");
-            assert_eq!(store.delete_frames_before(50, 3).await.expect("deleted"), 3);
-            assert_eq!(store.delete_frames_before(50, 3).await.expect("deleted"), 2);
+            assert_eq!(store.servers_with_frames_before(50).await.expect("read"), [server]);
+            assert_eq!(store.delete_frames_before(server, 50, 3).await.expect("deleted"), 3);
+            assert_eq!(store.delete_frames_before(server, 50, 3).await.expect("deleted"), 2);
+            assert!(store.servers_with_frames_before(50).await.expect("read").is_empty());
             let left = store.frames_between(org, server, (0, 1000), 99).await.expect("read");
             assert_eq!(left.first().map(|frame| frame.seq), Some(5));
         })

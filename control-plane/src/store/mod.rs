@@ -36,7 +36,7 @@ pub use join_tokens::{JoinToken, JoinTokenStatus, NewJoinToken};
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{AnyPool, Transaction, any::AnyPoolOptions};
+use sqlx::{AnyPool, Connection as _, Transaction, any::AnyPoolOptions};
 
 /// Connections that read SQLite; it has one that writes.
 const SQLITE_READERS: u32 = 8;
@@ -143,4 +143,7 @@ fn sqlite_pool(connections: u32, pragmas: &'static str) -> AnyPoolOptions {
                 Ok(())
             })
         })
+        // SQLite ends a transaction by itself when its disk is full, and the driver goes on counting it as open. Such
+        // a connection can begin no other: it is replaced.
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
 }

@@ -2,6 +2,8 @@
 
 mod commands;
 mod enrollment;
+mod faults;
+mod retention;
 mod servers;
 mod sessions;
 
