@@ -2,6 +2,7 @@
 //! sends the first byte of a credential.
 
 use std::{
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -64,14 +65,15 @@ impl Connector {
     /// # Errors
     /// The host is not reachable, its key is not the expected one, or the private key is not readable.
     pub async fn dial(&self, target: &SshTarget) -> Result<Dialled, SshError> {
-        let (credential, (handle, host_key)) = tokio::try_join!(credential(&target.auth), self.verified(target))?;
+        let (credential, verified) = tokio::try_join!(credential(&target.auth), self.verified(target))?;
         let first_contact = target.host_key.is_none();
-        Ok(Dialled { handle, credential, username: target.username.clone(), host_key, first_contact })
+        let Verified { handle, host_key, local_ip } = verified;
+        Ok(Dialled { handle, credential, username: target.username.clone(), host_key, first_contact, local_ip })
     }
 
     /// A host has several keys and shows the one that is asked for first. An expected key of another family is no
     /// change, so each family is asked for before the stop.
-    async fn verified(&self, target: &SshTarget) -> Result<(Handle<HostKeyCheck>, Fingerprint), SshError> {
+    async fn verified(&self, target: &SshTarget) -> Result<Verified, SshError> {
         let all: Vec<Algorithm> = HOST_KEY_FAMILIES.concat();
         let mismatch = match self.handshake(target, all).await {
             Err(mismatch @ SshError::HostKeyMismatch { .. }) => mismatch,
@@ -85,21 +87,18 @@ impl Connector {
         Err(mismatch)
     }
 
-    async fn handshake(
-        &self,
-        target: &SshTarget,
-        host_keys: Vec<Algorithm>,
-    ) -> Result<(Handle<HostKeyCheck>, Fingerprint), SshError> {
+    async fn handshake(&self, target: &SshTarget, host_keys: Vec<Algorithm>) -> Result<Verified, SshError> {
         let stream = address::dial(&target.host, target.port, &self.policy).await?;
         // Interactive traffic: small packets must not wait for each other. Failing to say so costs time only.
         let _ = stream.set_nodelay(true);
+        let local_ip = stream.local_addr().map_err(|error| SshError::broken("the handshake", error))?.ip();
         let presented = Arc::new(Mutex::new(None));
         let check = HostKeyCheck { expected: target.host_key.clone(), presented: Arc::clone(&presented) };
         let shaken = timeout(HANDSHAKE_TIMEOUT, client::connect_stream(config(host_keys), stream, check)).await;
         let presented = presented.lock().unwrap_or_else(PoisonError::into_inner).take();
         let unreachable = |why| SshError::Unreachable { address: target.host.clone(), port: target.port, why };
         match (shaken, presented, &target.host_key) {
-            (Ok(Ok(handle)), Some(presented), _) => Ok((handle, presented)),
+            (Ok(Ok(handle)), Some(host_key), _) => Ok(Verified { handle, host_key, local_ip }),
             (_, Some(presented), Some(expected)) if presented != *expected => {
                 Err(SshError::HostKeyMismatch { expected: expected.clone(), presented })
             }
@@ -108,6 +107,13 @@ impl Connector {
             (Err(_), ..) => Err(unreachable(Unreachable::Timeout)),
         }
     }
+}
+
+/// A connection whose other end proved to have `host_key`.
+struct Verified {
+    handle: Handle<HostKeyCheck>,
+    host_key: Fingerprint,
+    local_ip: IpAddr,
 }
 
 fn config(host_keys: Vec<Algorithm>) -> Arc<client::Config> {
@@ -174,6 +180,7 @@ pub struct Dialled {
     pub host_key: Fingerprint,
     /// Whether nothing was expected, so that the key is to be recorded.
     pub first_contact: bool,
+    local_ip: IpAddr,
 }
 
 impl Dialled {
@@ -184,7 +191,7 @@ impl Dialled {
     pub async fn authenticate(mut self) -> Result<Session, SshError> {
         let login = timeout(AUTH_TIMEOUT, self.login()).await;
         let refused = match login {
-            Ok(Ok(Login::Accepted)) => return Ok(Session::new(self.handle)),
+            Ok(Ok(Login::Accepted)) => return Ok(Session::new(self.handle, self.local_ip)),
             Ok(Ok(Login::Refused { offered })) => offered,
             Ok(Err(error)) => return Err(SshError::broken("the login", error)),
             Err(_) => return Err(SshError::Timeout { during: "the login", seconds: AUTH_TIMEOUT.as_secs() }),

@@ -91,13 +91,7 @@ impl Entrance {
 
 impl From<SshError> for Error {
     fn from(error: SshError) -> Self {
-        let code = match error.outcome() {
-            ConnectionOutcome::AuthFailed => "ssh_auth_failed",
-            ConnectionOutcome::Unreachable => "ssh_unreachable",
-            ConnectionOutcome::HostKeyMismatch => "ssh_host_key_mismatch",
-            ConnectionOutcome::Success | ConnectionOutcome::Failed => "ssh_failed",
-        };
         let detail = format!("{error}. {}", error.remedy());
-        Self::new(ErrorKind::Precondition, code, detail).because(error)
+        Self::new(ErrorKind::Precondition, error.code(), detail).because(error)
     }
 }

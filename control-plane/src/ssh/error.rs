@@ -118,6 +118,23 @@ impl SshError {
         }
     }
 
+    /// A machine's word for it.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "ssh_unreachable",
+            Self::AddressRefused { .. } => "address_refused",
+            Self::HostKeyMismatch { .. } => "host_key_mismatch",
+            Self::AuthFailed { .. } => "ssh_auth_failed",
+            Self::KeyUnreadable(_) => "ssh_key_unreadable",
+            Self::Elevation(_) => "root_not_reached",
+            Self::Carriage(_) => "agent_not_carried",
+            Self::Agent { .. } => "agent_failed",
+            Self::Timeout { .. } => "ssh_timeout",
+            Self::Broken { .. } => "ssh_broken",
+        }
+    }
+
     /// What the caller can do about it.
     #[must_use]
     pub fn remedy(&self) -> String {

@@ -1,6 +1,6 @@
 //! A login on a host, and runs of the agent in it.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use bytes::Bytes;
 use russh::{
@@ -57,11 +57,18 @@ pub enum RunEvent {
 /// An authenticated connection. Dropping it ends it.
 pub struct Session {
     handle: Handle<HostKeyCheck>,
+    local_ip: IpAddr,
 }
 
 impl Session {
-    pub(super) fn new(handle: Handle<HostKeyCheck>) -> Self {
-        Self { handle }
+    pub(super) fn new(handle: Handle<HostKeyCheck>, local_ip: IpAddr) -> Self {
+        Self { handle, local_ip }
+    }
+
+    /// The address this machine has towards the host.
+    #[must_use]
+    pub fn local_ip(&self) -> IpAddr {
+        self.local_ip
     }
 
     /// Carries the agent to the host, runs it and removes it again; tells `events` meanwhile, waiting for its reader.
