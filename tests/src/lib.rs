@@ -15,6 +15,7 @@ pub mod agent;
 pub mod binaries;
 pub mod control_plane;
 pub mod fault_proxy;
+pub mod fleet;
 pub mod lab;
 pub mod process;
 pub mod rest;
