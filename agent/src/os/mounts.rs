@@ -38,11 +38,19 @@ pub fn read(root: &Path) -> Vec<MountEntry> {
     fs::read(root.join("proc/mounts")).map(|table| parse(&String::from_utf8_lossy(&table))).unwrap_or_default()
 }
 
-/// The entries of local storage, each device once: bind mounts repeat a device, and the shortest path names it best.
+/// The local storage of the host whose root is `root`, each device once. Single files that an engine mounts into a
+/// container are left out.
 #[must_use]
-pub fn local_once(entries: Vec<MountEntry>) -> Vec<MountEntry> {
+pub fn read_local(root: &Path) -> Vec<MountEntry> {
+    let entries = read(root).into_iter().filter(MountEntry::is_local);
+    let directories = entries.filter(|entry| !root.join(entry.path.trim_start_matches('/')).is_file());
+    each_once(directories.collect())
+}
+
+/// Bind mounts repeat a device; the shortest path names it best.
+fn each_once(entries: Vec<MountEntry>) -> Vec<MountEntry> {
     let mut kept: Vec<MountEntry> = Vec::new();
-    for entry in entries.into_iter().filter(MountEntry::is_local) {
+    for entry in entries {
         match kept.iter_mut().find(|other| other.device == entry.device && other.fs_type == entry.fs_type) {
             Some(other) if entry.path.len() < other.path.len() => *other = entry,
             Some(_) => {}
@@ -102,9 +110,21 @@ mod tests {
         let entries = parse(table);
         assert_eq!(entries.len(), 5);
         assert_eq!(entries[2].path, "/mnt/my share");
-        let local = local_once(entries);
+        let local = each_once(entries.into_iter().filter(MountEntry::is_local).collect());
         assert_eq!(local.len(), 1);
         assert_eq!((local[0].path.as_str(), local[0].read_only), ("/", true));
+    }
+
+    #[test]
+    fn a_single_file_is_no_disk() {
+        let root = tempfile::tempdir().expect("a directory");
+        fs::create_dir_all(root.path().join("proc")).expect("proc");
+        fs::create_dir_all(root.path().join("etc")).expect("etc");
+        fs::write(root.path().join("etc/hosts"), "").expect("hosts");
+        let table = "/dev/vda /etc/hosts ext4 rw 0 0\n/dev/vda /var/lib/docker ext4 rw 0 0\n";
+        fs::write(root.path().join("proc/mounts"), table).expect("mounts");
+        let local = read_local(root.path());
+        assert_eq!(local.iter().map(|entry| entry.path.as_str()).collect::<Vec<_>>(), ["/var/lib/docker"]);
     }
 
     #[test]

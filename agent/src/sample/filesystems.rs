@@ -60,7 +60,7 @@ impl Filesystems {
     }
 
     fn refresh(&mut self, registry: &mut Registry) {
-        let entries = mounts::local_once(mounts::read(&self.root));
+        let entries = mounts::read_local(&self.root);
         self.mounted.retain_mut(|filesystem| {
             let is_there = entries.iter().any(|entry| entry.path == filesystem.mountpoint);
             if !is_there {

@@ -18,7 +18,7 @@ const NOT_DISKS: [&str; 6] = ["loop", "ram", "zram", "sr", "fd", "dm-"];
 
 /// Mounted local file systems, each device once.
 pub(super) fn mounts(host: &Host) -> Vec<Mount> {
-    let entries = mounts::local_once(mounts::read(host.root()));
+    let entries = mounts::read_local(host.root());
     let mounts = entries.into_iter().take(MAX_MOUNTS).map(|entry| {
         let space = rustix::fs::statvfs(host.path(&entry.path)).ok();
         let bytes = |blocks: u64, unit: u64| blocks.saturating_mul(unit);

@@ -75,6 +75,7 @@ pub(super) async fn collect_without_updates(options: &ProbeOptions) -> Facts {
     facts.clock.synchronized = unread.or_note("clock.synchronized", synchronized);
     facts.data_disk = disks::data_disk(&facts.mounts, docker.data_directory.as_deref());
     facts.docker = docker;
+    sockets::name_activated(&mut facts.listening, options).await;
     facts.collected_as = identity;
     facts.unread = unread.0;
     facts

@@ -5,7 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use muster_shared::facts::ListeningPort;
 
 use super::Processes;
-use crate::probe::host::Host;
+use crate::{
+    os::text,
+    probe::{ProbeOptions, host::Host, program},
+};
 
 /// Most ports reported; a host with more has a runaway program, and the lowest ports count.
 const MAX_PORTS: usize = 1024;
@@ -42,6 +45,35 @@ pub(in crate::probe) fn listening(host: &Host, processes: &Processes) -> Vec<Lis
     ports.truncate(MAX_PORTS);
     ports.sort();
     ports
+}
+
+/// Under socket activation init holds the socket, and only it knows for which unit. Asks it where that is so.
+pub(super) async fn name_activated(listening: &mut [ListeningPort], options: &ProbeOptions) {
+    if !listening.iter().any(is_inits) {
+        return;
+    }
+    let arguments = ["list-sockets", "--no-legend", "--no-pager", "--plain", "--full"];
+    if let Ok(list) = program::run_well("systemctl", &arguments, options.program_timeout).await {
+        name_units(listening, &list.stdout);
+    }
+}
+
+fn is_inits(listening: &ListeningPort) -> bool {
+    listening.pid == Some(1)
+}
+
+/// `0.0.0.0:22 ssh.socket ssh.service`
+fn name_units(listening: &mut [ListeningPort], list: &str) {
+    for line in list.lines() {
+        let mut fields = line.split_whitespace();
+        let (Some(address), Some(unit)) = (fields.next(), fields.find(|field| field.ends_with(".socket"))) else {
+            continue;
+        };
+        let Some(port) = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()) else { continue };
+        for listening in listening.iter_mut().filter(|listening| is_inits(listening) && listening.port == port) {
+            listening.unit = Some(text::clean(unit));
+        }
+    }
 }
 
 /// `sl local_address rem_address st … inode`, where addresses are hexadecimal.
@@ -86,5 +118,15 @@ mod tests {
         let line = "   1: 00000000000000000000000001000000:0050 0:0 0A 0:0 00:0 0 0 0 77 1";
         assert_eq!(parse(line, TCP_LISTEN), Some((IpAddr::V6(Ipv6Addr::LOCALHOST), 80, 77)));
         assert_eq!(parse("  sl  local_address rem_address   st", TCP_LISTEN), None);
+    }
+
+    #[test]
+    fn sockets_that_init_holds_are_named_by_their_unit() {
+        let port = |pid, port| ListeningPort { pid: Some(pid), port, ..ListeningPort::default() };
+        let mut listening = [port(1, 22), port(77, 80), port(1, 81)];
+        let list = "/run/dbus/system_bus_socket dbus.socket dbus.service\n0.0.0.0:22 ssh.socket ssh.service\n[::]:80 web.socket web.service\n";
+        name_units(&mut listening, list);
+        let units = listening.map(|listening| listening.unit);
+        assert_eq!(units, [Some("ssh.socket".to_owned()), None, None]);
     }
 }

@@ -1,6 +1,9 @@
 //! What the host runs on, in `systemd-detect-virt`'s words.
 
-use crate::probe::host::Host;
+use crate::{
+    os::{mounts, text},
+    probe::host::Host,
+};
 
 /// A word a maker writes into the firmware's tables, and what it means. The first that matches counts.
 const FIRMWARE: [(&str, &str); 14] = [
@@ -30,7 +33,9 @@ fn container(host: &Host) -> Option<String> {
     if let Some(kind) = host.read_word("/run/systemd/container") {
         return Some(kind);
     }
-    if host.exists("/.dockerenv") {
+    // The mark alone also stands in virtual machines made from an image; the engine's own mount does not.
+    let has_engine_mounts = || mounts::read(host.root()).iter().any(|mount| mount.path == "/etc/hostname");
+    if host.exists("/.dockerenv") && has_engine_mounts() {
         return Some("docker".to_owned());
     }
     if host.exists("/run/.containerenv") {
@@ -38,7 +43,7 @@ fn container(host: &Host) -> Option<String> {
     }
     let environment = host.read("/proc/1/environ").ok()?;
     let kind = environment.split('\0').find_map(|variable| variable.strip_prefix("container="))?;
-    Some(if kind.is_empty() { "container-other".to_owned() } else { crate::os::text::clean(kind) })
+    Some(if kind.is_empty() { "container-other".to_owned() } else { text::clean(kind) })
 }
 
 fn machine(host: &Host) -> Option<String> {
@@ -82,6 +87,8 @@ mod tests {
         std::fs::write(root.path().join("proc/1/environ"), "PATH=/bin\0container=lxc\0").expect("environment");
         assert_eq!(detect(&host), "lxc");
         std::fs::write(root.path().join(".dockerenv"), "").expect("mark");
+        assert_eq!(detect(&host), "lxc");
+        std::fs::write(root.path().join("proc/mounts"), "/dev/vda /etc/hostname ext4 rw 0 0\n").expect("mounts");
         assert_eq!(detect(&host), "docker");
     }
 }

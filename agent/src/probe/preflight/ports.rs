@@ -36,18 +36,21 @@ fn holder(taken: &ListeningPort) -> String {
 }
 
 fn remedy(taken: &ListeningPort) -> String {
-    match (&taken.unit, &taken.process, taken.pid) {
+    let port = taken.port;
+    let is_ended_by_unit = |unit: &&String| unit.ends_with(".service") || unit.ends_with(".socket");
+    match (taken.unit.as_ref().filter(is_ended_by_unit), &taken.process, taken.pid) {
         (_, Some(process), _) if process == "docker-proxy" => {
             format!(
-                "A container publishes port {}: stop it (docker ps --filter publish={}) or publish another port.",
-                taken.port, taken.port
+                "A container publishes port {port}: stop it (docker ps --filter publish={port}), or publish another port."
             )
         }
         (Some(unit), ..) => {
-            format!("Stop and disable it (systemctl disable --now {unit}), or move it to another port.")
+            format!("Stop and disable {unit} (systemctl disable --now {unit}), or move it to another port.")
         }
         (None, Some(process), Some(pid)) => format!("Stop {process} (pid {pid}), or move it to another port."),
-        _ => "Find the process as root (ss -ltnp), then stop it or move it to another port.".to_owned(),
+        _ => format!(
+            "Find the process that holds port {port} as root (ss -ltnp), then stop it or move it to another port."
+        ),
     }
 }
 
@@ -72,6 +75,8 @@ mod tests {
         assert!(!result.passed && !result.fixable);
         assert_eq!(result.evidence, "port 80 is held by nginx (pid 42, unit nginx.service)");
         assert!(result.remedy.contains("systemctl disable --now nginx.service"));
+        let by_hand = decide(&[], &[listening(80, Some("nc"), Some("session-3.scope"))]);
+        assert!(by_hand.remedy.contains("Stop nc (pid 42)"), "{}", by_hand.remedy);
     }
 
     #[test]

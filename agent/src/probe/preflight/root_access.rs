@@ -23,7 +23,17 @@ pub(super) fn decide(user: &User, collected_as: &Identity) -> CheckResult {
         (Some(false), _) => refused(&user.name),
         (None, _) if collected_as.is_root => CheckResult::passed(NAME, "runs as root"),
         (None, Some(Sudo::Passwordless)) => passed(collected_as, "may use sudo without a password"),
-        (None, Some(Sudo::PasswordRequired)) => passed(collected_as, "may use sudo with a password"),
+        (None, Some(Sudo::PasswordRequired)) if is_administrator(collected_as) => {
+            passed(collected_as, "may use sudo with a password")
+        }
+        (None, Some(Sudo::PasswordRequired)) => CheckResult::warning(
+            NAME,
+            format!(
+                "sudo asks {} for a password, and only the password would show whether it is allowed",
+                collected_as.username
+            ),
+            format!("Add {} to the group sudo or wheel, or make sure that sudo lets it in.", collected_as.username),
+        ),
         (None, Some(Sudo::NotInstalled)) => CheckResult::failed(
             NAME,
             format!("{} is not root and sudo is not installed", collected_as.username),
@@ -31,6 +41,11 @@ pub(super) fn decide(user: &User, collected_as: &Identity) -> CheckResult {
         ),
         (None, Some(Sudo::NotAllowed) | None) => refused(&collected_as.username),
     }
+}
+
+/// sudo asks everyone for a password before it refuses; these groups are the ones that distributions let in.
+fn is_administrator(identity: &Identity) -> bool {
+    identity.groups.iter().any(|group| ["sudo", "wheel", "admin"].contains(&group.as_str()))
 }
 
 fn passed(collected_as: &Identity, may: &str) -> CheckResult {
@@ -45,6 +60,8 @@ fn refused(name: &str) -> CheckResult {
 
 #[cfg(test)]
 mod tests {
+    use muster_shared::preflight::CheckStatus;
+
     use super::*;
 
     fn identity(is_root: bool, sudo: Option<Sudo>) -> Identity {
@@ -67,7 +84,10 @@ mod tests {
     fn others_see_their_own() {
         let root = user("root", Some(true));
         assert!(decide(&root, &identity(false, Some(Sudo::Passwordless))).passed);
-        assert!(decide(&root, &identity(false, Some(Sudo::PasswordRequired))).passed);
+        let asked = identity(false, Some(Sudo::PasswordRequired));
+        assert_eq!(decide(&root, &asked).status, CheckStatus::Warning);
+        let administrator = Identity { groups: vec!["sudo".into()], ..asked };
+        assert_eq!(decide(&root, &administrator).status, CheckStatus::Passed);
         assert!(!decide(&root, &identity(false, Some(Sudo::NotInstalled))).passed);
         assert!(!decide(&root, &identity(false, None)).passed);
     }
