@@ -1,5 +1,6 @@
 //! The store's suite: every test runs on SQLite and, where `MUSTER_TEST_POSTGRES_URL` names a server, on PostgreSQL.
 
+mod command_model;
 mod commands;
 mod enrollment;
 mod faults;
