@@ -26,13 +26,14 @@ pub const MAX_REMEMBERED: usize = 4096;
 /// What happened.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// A command arrived whose signature, host and freshness were verified.
+    /// A command arrived whose signature, host and freshness were verified. Starts nothing: tell [`Event::Woke`] once
+    /// it is kept.
     Submitted { signed: wire::SignedCommand, envelope: Envelope },
     Cancelled(CommandId),
     Progressed(CommandId, wire::Progress),
     Ended(CommandId, wire::Finished),
     Acknowledged { id: CommandId, seq: u64 },
-    /// The last [`Action::Keep`] could not be written; what followed it was not done.
+    /// The last [`Action::Keep`] for this command could not be written; what followed it was not done.
     NotKept(CommandId),
     /// Time passed: what waits may start or expire.
     Woke,
@@ -49,8 +50,8 @@ pub enum Note {
 /// What the shell has to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Write these to the journal, and to the disk if `durable`. When that fails, do nothing that follows and tell
-    /// [`Event::NotKept`].
+    /// Write these to the journal, and to the disk if `durable`. When that fails, do nothing of what follows for the
+    /// same command and tell [`Event::NotKept`].
     Keep { id: CommandId, notes: Vec<Note>, durable: bool },
     /// Send to whoever listens.
     Report(wire::CommandUpdate),
@@ -138,7 +139,10 @@ impl Machine {
     pub fn handle(&mut self, event: Event, now_us: i64) -> Vec<Action> {
         let mut actions = Vec::new();
         match event {
-            Event::Submitted { signed, envelope } => self.submitted(signed, envelope, now_us, &mut actions),
+            Event::Submitted { signed, envelope } => {
+                self.submitted(signed, envelope, now_us, &mut actions);
+                return actions;
+            }
             Event::Cancelled(id) => self.cancelled(id, now_us, &mut actions),
             Event::Progressed(id, progress) => self.progressed(id, progress, now_us, &mut actions),
             Event::Ended(id, finished) => {

@@ -1,0 +1,93 @@
+//! What commands do, behind a trait: probing in earnest, or whatever a simulated host answers.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use muster_shared::{
+    command::CommandBody,
+    wire::{self, CommandOutcome, executor_reply},
+};
+use tokio::sync::{Mutex, mpsc};
+
+use super::{error, machine::finished, reply};
+
+/// Progress waiting to be journalled; a command waits when it is full.
+pub(super) const PROGRESS: usize = 64;
+/// How long a command that only reads may take.
+pub const RUN_WITHIN: Duration = Duration::from_secs(120);
+/// How long an answer is as good as a new one.
+const FACTS_FRESH: Duration = Duration::from_secs(5);
+const CONTAINERS_FRESH: Duration = Duration::from_secs(1);
+
+/// Carries out commands and answers questions.
+#[async_trait]
+pub trait Work: Send + Sync + 'static {
+    /// Carries out `body`, telling `progress` on the way.
+    async fn run(&self, body: CommandBody, progress: mpsc::Sender<wire::Progress>) -> wire::Finished;
+
+    /// The host's facts as JSON, or why there are none.
+    async fn facts_json(&self) -> Result<String, String>;
+
+    /// The engine's containers as JSON, or why there are none.
+    async fn containers_json(&self) -> Result<String, String>;
+}
+
+/// Runs `body`, giving it up after [`RUN_WITHIN`].
+pub(super) async fn run_within_limit(
+    work: &dyn Work,
+    body: CommandBody,
+    progress: mpsc::Sender<wire::Progress>,
+) -> wire::Finished {
+    let outcome = if body.is_read_only() { CommandOutcome::Failed } else { CommandOutcome::Indeterminate };
+    tokio::time::timeout(RUN_WITHIN, work.run(body, progress)).await.unwrap_or_else(|_| {
+        finished(outcome, "timed_out", "the host did not finish in time; look at its load and its disks")
+    })
+}
+
+/// Answers to read-only questions, each asked of the host once for all who ask at the same time.
+pub(super) struct Answers {
+    work: Arc<dyn Work>,
+    facts: Mutex<Option<(Instant, String)>>,
+    containers: Mutex<Option<(Instant, String)>>,
+}
+
+impl Answers {
+    pub(super) fn new(work: Arc<dyn Work>) -> Self {
+        Self { work, facts: Mutex::new(None), containers: Mutex::new(None) }
+    }
+
+    pub(super) async fn facts(&self) -> wire::ExecutorReply {
+        let mut known = self.facts.lock().await;
+        match fresh(&known, FACTS_FRESH) {
+            Some(json) => reply(executor_reply::Kind::FactsJson(json)),
+            None => match self.work.facts_json().await {
+                Ok(json) => {
+                    *known = Some((Instant::now(), json.clone()));
+                    reply(executor_reply::Kind::FactsJson(json))
+                }
+                Err(detail) => error("facts_unavailable", &detail),
+            },
+        }
+    }
+
+    pub(super) async fn containers(&self) -> wire::ExecutorReply {
+        let mut known = self.containers.lock().await;
+        match fresh(&known, CONTAINERS_FRESH) {
+            Some(json) => reply(executor_reply::Kind::ContainersJson(json)),
+            None => match self.work.containers_json().await {
+                Ok(json) => {
+                    *known = Some((Instant::now(), json.clone()));
+                    reply(executor_reply::Kind::ContainersJson(json))
+                }
+                Err(detail) => error("containers_unavailable", &detail),
+            },
+        }
+    }
+}
+
+fn fresh(known: &Option<(Instant, String)>, within: Duration) -> Option<String> {
+    known.as_ref().filter(|(at, _)| at.elapsed() < within).map(|(_, json)| json.clone())
+}
