@@ -59,7 +59,10 @@ pub fn put_record(out: &mut Vec<u8>, kind: u8, body: &[u8]) {
 /// A record as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
-    Whole { kind: u8, body: Vec<u8> },
+    Whole {
+        kind: u8,
+        body: Vec<u8>,
+    },
     /// Complete but altered: its length was plausible, its checksum is not.
     Damaged,
     /// The file ends inside it, or its length is implausible: nothing after it can be trusted.

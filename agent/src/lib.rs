@@ -8,3 +8,4 @@ pub mod os;
 pub mod probe;
 pub mod sample;
 pub mod spool;
+pub mod state;

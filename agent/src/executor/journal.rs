@@ -71,9 +71,10 @@ impl Journal {
                 }
             }
         }
-        let written = self.file.write_all_at(&bytes, self.bytes).and_then(|()| {
-            if durable { self.file.sync_data() } else { Ok(()) }
-        });
+        let written = self
+            .file
+            .write_all_at(&bytes, self.bytes)
+            .and_then(|()| if durable { self.file.sync_data() } else { Ok(()) });
         if let Err(error) = written {
             let _ = self.file.set_len(self.bytes);
             return Err(error);

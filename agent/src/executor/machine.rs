@@ -28,11 +28,17 @@ pub const MAX_REMEMBERED: usize = 4096;
 pub enum Event {
     /// A command arrived whose signature, host and freshness were verified. Starts nothing: tell [`Event::Woke`] once
     /// it is kept.
-    Submitted { signed: wire::SignedCommand, envelope: Envelope },
+    Submitted {
+        signed: wire::SignedCommand,
+        envelope: Envelope,
+    },
     Cancelled(CommandId),
     Progressed(CommandId, wire::Progress),
     Ended(CommandId, wire::Finished),
-    Acknowledged { id: CommandId, seq: u64 },
+    Acknowledged {
+        id: CommandId,
+        seq: u64,
+    },
     /// The last [`Action::Keep`] for this command could not be written; what followed it was not done.
     NotKept(CommandId),
     /// Time passed: what waits may start or expire.
@@ -170,13 +176,7 @@ impl Machine {
         self.entries.contains_key(&id)
     }
 
-    fn submitted(
-        &mut self,
-        signed: wire::SignedCommand,
-        envelope: Envelope,
-        now_us: i64,
-        actions: &mut Vec<Action>,
-    ) {
+    fn submitted(&mut self, signed: wire::SignedCommand, envelope: Envelope, now_us: i64, actions: &mut Vec<Action>) {
         let id = envelope.command_id;
         if let Some(entry) = self.entries.get(&id) {
             // Delivery is at least once: a repetition is answered with what is known and runs nothing.
@@ -192,7 +192,8 @@ impl Machine {
         }
         let unacknowledged = self.entries.values().filter(|entry| !entry.updates.is_empty()).count();
         if self.waiting.len() >= MAX_WAITING || unacknowledged >= MAX_UNACKNOWLEDGED {
-            let busy = finished(CommandOutcome::Refused, "busy", "too many commands wait on this host; try again later");
+            let busy =
+                finished(CommandOutcome::Refused, "busy", "too many commands wait on this host; try again later");
             actions.push(Action::Report(update(id, 1, now_us, Kind::Finished(busy))));
             return;
         }

@@ -304,9 +304,9 @@ impl Task {
         let room = |peer: &Peer| peer.replies.capacity() > REPLIES / 2;
         for peer in self.connections.values_mut().filter(|peer| peer.behind && room(peer)) {
             let all = self.machine.unacknowledged();
-            let sent = all.into_iter().all(|update| {
-                peer.replies.try_send(reply(executor_reply::Kind::Update(update))).is_ok()
-            });
+            let sent = all
+                .into_iter()
+                .all(|update| peer.replies.try_send(reply(executor_reply::Kind::Update(update))).is_ok());
             peer.behind = !sent;
         }
     }

@@ -48,7 +48,7 @@ impl Trust {
     /// Trust in one key.
     #[must_use]
     pub fn new(server_id: ServerId, key: &wire::CommandKey) -> Self {
-        let public_key = key.public_key.iter().map(|byte| format!("{byte:02x}")).collect();
+        let public_key = hex::encode(&key.public_key);
         Self { server_id, keys: vec![TrustedKey { key_id: key.key_id.clone(), public_key }] }
     }
 
@@ -76,7 +76,7 @@ impl Trust {
         self.keys
             .iter()
             .filter_map(|key| {
-                Some(wire::CommandKey { key_id: key.key_id.clone(), public_key: unhex(&key.public_key)? })
+                Some(wire::CommandKey { key_id: key.key_id.clone(), public_key: hex::decode(&key.public_key).ok()? })
             })
             .collect()
     }
@@ -115,14 +115,6 @@ fn read_securely(path: &Path) -> Result<String, TrustError> {
         return Err(TrustError::Insecure { path: path.to_owned() });
     }
     fs::read_to_string(path).map_err(unreadable)
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes().chunks(2).map(|pair| {
-        let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
-        u8::from_str_radix(pair, 16).ok()
-    });
-    digits.collect()
 }
 
 #[cfg(test)]

@@ -43,7 +43,10 @@ pub struct HostWords {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// A stream is open.
-    Opened { now_us: i64, allowed_families: Vec<String> },
+    Opened {
+        now_us: i64,
+        allowed_families: Vec<String>,
+    },
     /// The stream is gone.
     Closed,
     Received(wire::ControlMessage),
@@ -66,7 +69,10 @@ pub enum Event {
 pub enum Action {
     Send(agent_message::Kind),
     /// Read the frame from the spool and send it; tell [`Event::Lost`] when it is not there.
-    SendFrame { key: FrameKey, backfill: bool },
+    SendFrame {
+        key: FrameKey,
+        backfill: bool,
+    },
     SaveGeneration(u64),
     /// These were sent and are durable.
     Free(wire::FrameAck),
@@ -77,7 +83,10 @@ pub enum Action {
     SaveEndpoints(wire::Endpoints),
     Submit(wire::SignedCommand),
     CancelCommand(String),
-    AckUpdates { command_id: String, seq: u64 },
+    AckUpdates {
+        command_id: String,
+        seq: u64,
+    },
     /// Close the stream and dial again.
     Close(&'static str),
     /// The server was deleted.
@@ -99,7 +108,9 @@ pub struct Session {
 #[derive(Debug)]
 enum Phase {
     Offline,
-    Greeting { since: Duration },
+    Greeting {
+        since: Duration,
+    },
     /// The Welcome's generation is being saved.
     Confirming(wire::Welcome),
     Open(Open),
@@ -360,8 +371,7 @@ impl Session {
             facts.delivery = Delivery::Sent(now);
             actions.push(Action::Send(agent_message::Kind::Facts(facts.report.clone())));
         }
-        let mut in_flight =
-            self.updates.values().filter(|held| matches!(held.delivery, Delivery::Sent(_))).count();
+        let mut in_flight = self.updates.values().filter(|held| matches!(held.delivery, Delivery::Sent(_))).count();
         for held in self.updates.values_mut().filter(|held| held.delivery.is_due(now)) {
             if held.delivery == Delivery::Due {
                 if in_flight >= UPDATES_WINDOW {

@@ -183,9 +183,10 @@ impl Spool {
     /// Every frame waiting, oldest first.
     #[must_use]
     pub fn pending(&self) -> Vec<FrameKey> {
-        let stored = self.segments.values().flat_map(|segment| {
-            segment.frames.keys().map(|seq| FrameKey { epoch: segment.epoch, seq: *seq })
-        });
+        let stored = self
+            .segments
+            .values()
+            .flat_map(|segment| segment.frames.keys().map(|seq| FrameKey { epoch: segment.epoch, seq: *seq }));
         stored.chain(self.unstored.keys().copied()).collect()
     }
 
@@ -330,7 +331,8 @@ impl Spool {
 
     fn rotate_if_full(&mut self) -> Vec<FrameKey> {
         let full = self.segments.last_key_value().is_some_and(|(_, segment)| {
-            segment.written_frames >= MAX_SEGMENT_FRAMES || segment.bytes >= MAX_SEGMENT_BYTES.min(self.limits.max_bytes / 4)
+            segment.written_frames >= MAX_SEGMENT_FRAMES
+                || segment.bytes >= MAX_SEGMENT_BYTES.min(self.limits.max_bytes / 4)
         });
         if full { self.rotate() } else { Vec::new() }
     }

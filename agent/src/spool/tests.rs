@@ -126,11 +126,8 @@ fn the_oldest_frames_give_way_at_the_limit() {
     }
     assert_eq!(spool.pending(), held.into_iter().collect::<Vec<_>>());
     assert!(spool.counters().dropped_frames >= 2000);
-    let on_disk: u64 = segment_files(folder.path())
-        .expect("listed")
-        .iter()
-        .map(|path| fs::metadata(path).expect("there").len())
-        .sum();
+    let on_disk: u64 =
+        segment_files(folder.path()).expect("listed").iter().map(|path| fs::metadata(path).expect("there").len()).sum();
     assert_eq!(on_disk, spool.bytes());
 }
 
@@ -143,10 +140,7 @@ fn acknowledged_segments_leave_the_disk() {
     assert!(segment_files(folder.path()).expect("listed").len() > 2);
     spool.acknowledge(&wire::FrameAck {
         epoch: 7,
-        ranges: vec![
-            wire::SeqRange { first: 9, last: 3 },
-            wire::SeqRange { first: 0, last: u64::MAX },
-        ],
+        ranges: vec![wire::SeqRange { first: 9, last: 3 }, wire::SeqRange { first: 0, last: u64::MAX }],
     });
     assert_eq!((spool.pending().len(), spool.ticks), (0, 0));
     assert_eq!(segment_files(folder.path()).expect("listed").len(), 1);

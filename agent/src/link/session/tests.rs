@@ -92,10 +92,7 @@ fn what_was_never_sent_cannot_be_acknowledged() {
     let mut session = Session::new(HostWords::default(), 0, [key(1), key(2)]);
     open(&mut session, 1);
     let freed = session.handle(ack(0, u64::MAX), NOW);
-    assert_eq!(
-        freed[0],
-        Action::Free(wire::FrameAck { epoch: 1, ranges: vec![wire::SeqRange { first: 2, last: 2 }] })
-    );
+    assert_eq!(freed[0], Action::Free(wire::FrameAck { epoch: 1, ranges: vec![wire::SeqRange { first: 2, last: 2 }] }));
     assert_eq!(frames(&freed), vec![(1, true)], "the unsent one is still sent");
     assert_eq!(session.handle(ack(9, 3), NOW), vec![], "a backward range frees nothing");
 }
