@@ -38,10 +38,21 @@ impl Source {
         })
     }
 
-    fn is_library(&self) -> bool {
-        let in_crate =
-            ["agent/src/", "control-plane/src/", "shared/src/"].iter().any(|root| self.path.starts_with(root));
-        in_crate && !self.path.ends_with("/tests.rs") && !self.path.contains("/tests/") && !self.path.contains("/test_")
+    fn in_a_crate(&self) -> bool {
+        ["agent/src/", "control-plane/src/", "shared/src/"].iter().any(|root| self.path.starts_with(root))
+    }
+
+    /// Paths, without their ending, of the modules this file declares for tests only.
+    fn test_modules(&self) -> Vec<String> {
+        let folder = match self.path.rsplit_once('/') {
+            Some((folder, "mod.rs" | "lib.rs" | "main.rs")) => folder,
+            _ => self.path.trim_end_matches(".rs"),
+        };
+        let declared = self.text.split("#[cfg(test)]").skip(1).filter_map(|after| {
+            let line = after.trim_start().lines().next()?;
+            line.strip_suffix(';')?.rsplit_once("mod ").map(|(_, name)| format!("{folder}/{name}"))
+        });
+        declared.collect()
     }
 }
 
@@ -72,9 +83,20 @@ fn refuse(reason: &str, places: impl IntoIterator<Item = String>) {
     assert!(places.is_empty(), "{reason}\n{}", places.join("\n"));
 }
 
+/// Every source file that is built into a program or library.
+fn library() -> Vec<Source> {
+    let mut sources = sources();
+    sources.retain(Source::in_a_crate);
+    let tests: Vec<_> = sources.iter().flat_map(Source::test_modules).collect();
+    sources.retain(|source| {
+        !tests.iter().any(|test| source.path == format!("{test}.rs") || source.path.starts_with(&format!("{test}/")))
+    });
+    sources
+}
+
 fn library_lines_with(words: &[&str], within: impl Fn(&str) -> bool) -> Vec<String> {
     let mut places = Vec::new();
-    for source in sources().iter().filter(|source| source.is_library() && within(&source.path)) {
+    for source in library().iter().filter(|source| within(&source.path)) {
         for (number, line) in source.code() {
             if words.iter().any(|word| line.contains(word)) {
                 places.push(format!("{}:{number}: {}", source.path, line.trim()));
