@@ -11,7 +11,7 @@ use rcgen::{
     PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
 };
 use ring::rand::{SecureRandom as _, SystemRandom};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use zeroize::Zeroizing;
 
 use super::{IdentityError, PublicKey};
@@ -99,6 +99,27 @@ impl CertificateAuthority {
     #[must_use]
     pub fn trust_domain(&self) -> &str {
         &self.trust_domain
+    }
+
+    /// Whether `certificate` is a client's of this authority, valid at `at`. Its expiry since then is the caller's to
+    /// judge.
+    #[must_use]
+    pub fn has_signed(&self, certificate: &CertificateDer<'_>, at: UnixTime) -> bool {
+        let (Ok(anchor), Ok(leaf)) =
+            (webpki::anchor_from_trusted_cert(&self.certificate), webpki::EndEntityCert::try_from(certificate))
+        else {
+            return false;
+        };
+        leaf.verify_for_usage(
+            webpki::ALL_VERIFICATION_ALGS,
+            &[anchor],
+            &[],
+            at,
+            webpki::KeyUsage::client_auth(),
+            None,
+            None,
+        )
+        .is_ok()
     }
 
     /// Signs an agent's key for `server_id`. Nothing but the public key comes from the host.

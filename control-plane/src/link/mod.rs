@@ -1,0 +1,44 @@
+//! The agents' side of the edge: enrolling, renewing, and the one stream per host.
+//!
+//! Who is speaking is what the TLS layer proved ([`Peer`](crate::edge::Peer)); no id in a message is believed. What an
+//! expired certificate may still do, and whether an identity was withdrawn since the handshake, is judged anew for
+//! every call: a resumed TLS session proves no more than a full one.
+
+mod acks;
+mod budget;
+mod enroll;
+mod pulse;
+mod service;
+mod status;
+mod stream;
+
+pub use service::LinkContext;
+
+use axum::Router;
+use muster_shared::wire::{
+    self, enroll_service_server::EnrollServiceServer, link_service_server::LinkServiceServer,
+};
+use tonic::service::Routes;
+
+use crate::edge::limits::MAX_AGENT_MESSAGE_BYTES;
+
+/// Largest message of a call that enrolls or renews, in bytes.
+const MAX_ENROLL_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// The services on the agents' name.
+#[must_use]
+pub fn router(context: LinkContext) -> Router {
+    let enroll = EnrollServiceServer::new(enroll::Enroller::new(context.clone()))
+        .max_decoding_message_size(MAX_ENROLL_MESSAGE_BYTES);
+    let link = LinkServiceServer::new(service::Links::new(context)).max_decoding_message_size(MAX_AGENT_MESSAGE_BYTES);
+    Routes::new(link).add_service(enroll).prepare().into_axum_router()
+}
+
+/// Where agents dial and whom they believe. No URL means: the one that worked.
+fn endpoints(context: &LinkContext) -> wire::Endpoints {
+    let authority = &context.identity.authority;
+    wire::Endpoints {
+        urls: context.agent_url.iter().cloned().collect(),
+        ca_certificates_der: vec![authority.certificate().to_vec()],
+    }
+}
