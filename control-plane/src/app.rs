@@ -3,6 +3,7 @@
 use std::{error::Error, io, os::unix::fs::DirBuilderExt as _, path::PathBuf, sync::Arc};
 
 use axum::Router;
+use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -14,16 +15,19 @@ use crate::{
     config::Config,
     connection_test::ConnectionTest,
     edge::{self, Doors, EdgeError, Limits, Routers, TlsSettings},
+    enrollment::Enrollment,
     events::Events,
     facts::FactsRefresh,
     identity::{Identity, open::OpenError},
+    ingest::{Ingest, Writer},
     keyring::{Keyring, KeyringError},
+    link::{self, LinkContext},
     metrics::Heads,
     observability::Counters,
     preflight::Preflight,
     retention::keep_trimmed,
     servers::Servers,
-    sessions::Sessions,
+    sessions::{Sessions, keep_sessions},
     ssh::{AddressPolicy, Connector, Entrance},
     store::{Store, StoreError},
 };
@@ -41,12 +45,16 @@ pub struct App {
     pub servers: Servers,
     pub sessions: Sessions,
     pub heads: Heads,
+    pub ingest: Ingest,
     pub commands: Commands,
+    pub enrollment: Enrollment,
     pub agent_binaries: AgentBinaries,
     pub connection_test: ConnectionTest,
     pub facts: FactsRefresh,
     pub preflight: Preflight,
     pub counters: Counters,
+    /// The agents' streams.
+    streams: TaskTracker,
     /// Cancelled when the control plane stops: streams end on it.
     pub shutdown: CancellationToken,
 }
@@ -71,11 +79,11 @@ pub enum StartError {
 }
 
 impl App {
-    /// Opens the store and everything on it. Nothing runs yet.
+    /// Opens the store and everything on it. Nothing runs yet: the writer of frames is the caller's to run.
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn open(config: Config, clock: Clock, shutdown: CancellationToken) -> Result<Self, StartError> {
+    pub async fn open(config: Config, clock: Clock, shutdown: CancellationToken) -> Result<(Self, Writer), StartError> {
         let counters = Counters::of_process();
         let data_dir = &config.data_dir;
         std::fs::DirBuilder::new()
@@ -100,12 +108,20 @@ impl App {
             events.clone(),
             Arc::new(sessions.clone()),
         );
+        let enrollment = Enrollment::new(
+            store.clone(),
+            servers.clone(),
+            Arc::clone(&identity.authority),
+            (sessions.clone(), events.clone()),
+            config.agent_certificate_ttl,
+        );
+        let (ingest, writer) = Ingest::new(store.clone(), sessions.clone(), events.clone(), clock.clone());
         let policy = AddressPolicy { allow_private: config.allow_private_addresses, ..AddressPolicy::default() };
         let connector = Connector::new(policy);
         let agent_binaries = AgentBinaries::new(&config.agent_dir);
         let connection_test =
             ConnectionTest::new(connector.clone(), agent_binaries.clone(), servers.clone(), clock.clone());
-        Ok(Self {
+        let app = Self {
             facts: FactsRefresh::new(
                 servers.clone(),
                 commands.clone(),
@@ -134,19 +150,60 @@ impl App {
             events,
             identity,
             counters,
+            ingest,
+            enrollment,
+            streams: TaskTracker::new(),
             shutdown,
-        })
+        };
+        Ok((app, writer))
     }
 
     /// Starts the reconcilers; they end with `shutdown`.
     fn start_tasks(&self, tasks: &TaskTracker) {
-        tasks.spawn(self.identity.clone().keep_presentable(self.clock.clone(), self.shutdown.clone()));
-        tasks.spawn(keep_reconciled(self.commands.clone(), self.clock.clone(), self.shutdown.clone()));
-        tasks.spawn(keep_trimmed(self.store.clone(), self.clock.clone(), self.shutdown.clone()));
+        let stop = || self.shutdown.clone();
+        tasks.spawn(self.identity.clone().keep_presentable(self.clock.clone(), stop()));
+        tasks.spawn(keep_reconciled(self.commands.clone(), self.clock.clone(), stop()));
+        tasks.spawn(keep_sessions(self.sessions.clone(), self.store.clone(), stop()));
+        tasks.spawn(keep_trimmed(self.store.clone(), self.clock.clone(), self.config.frame_retention, stop()));
     }
 
+    /// What the agents' name serves, and what every other name does.
     fn routers(&self) -> (Router, Router) {
-        (Router::new(), api::router(self))
+        (link::router(self.link_context()), api::router(self))
+    }
+
+    fn link_context(&self) -> LinkContext {
+        LinkContext {
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            identity: self.identity.clone(),
+            servers: self.servers.clone(),
+            commands: self.commands.clone(),
+            enrollment: self.enrollment.clone(),
+            sessions: self.sessions.clone(),
+            heads: self.heads.clone(),
+            ingest: self.ingest.clone(),
+            events: self.events.clone(),
+            agent_url: self.config.agent_url(),
+            streams: self.streams.clone(),
+            shutdown: self.shutdown.clone(),
+        }
+    }
+
+    /// After the doors are closed: what is on its way is stored, and everybody is offline.
+    async fn finish(self, tasks: TaskTracker, writing: JoinHandle<()>, stop_writing: CancellationToken) {
+        for tracker in [&self.streams, &tasks] {
+            tracker.close();
+            tracker.wait().await;
+        }
+        stop_writing.cancel();
+        if writing.await.is_err() {
+            tracing::error!("the writer of frames ended early");
+        }
+        if let Err(error) = self.store.close_every_session().await {
+            tracing::warn!(error = %chain(&error), "agents not recorded as offline");
+        }
+        self.store.close().await;
     }
 }
 
@@ -161,9 +218,10 @@ pub async fn serve(
 ) -> Result<(), StartError> {
     let doors = Doors::bind(&config).await?;
     let max_connections = config.max_connections;
-    let app = App::open(config, Clock::system(), shutdown.clone()).await?;
+    let (app, writer) = App::open(config, Clock::system(), shutdown.clone()).await?;
     let tls = TlsSettings::new(&app.identity)?;
-    let tasks = TaskTracker::new();
+    let (tasks, stop_writing) = (TaskTracker::new(), CancellationToken::new());
+    let writing = tokio::spawn(writer.run(stop_writing.clone()));
     app.start_tasks(&tasks);
     ready(&app, &doors);
     let (agents, everyone) = app.routers();
@@ -185,9 +243,7 @@ pub async fn serve(
         }
     };
     tokio::join!(on_tls, on_agents, on_http);
-    tasks.close();
-    tasks.wait().await;
-    app.store.close().await;
+    app.finish(tasks, writing, stop_writing).await;
     Ok(())
 }
 

@@ -26,8 +26,6 @@ pub const DEFAULT_AGENT_CERTIFICATE_TTL: Duration = Duration::from_secs(24 * 360
 pub const MIN_AGENT_CERTIFICATE_TTL: Duration = Duration::from_secs(2);
 /// The longest life of an agent's certificate.
 pub const MAX_AGENT_CERTIFICATE_TTL: Duration = Duration::from_secs(90 * 24 * 3600);
-/// How long raw frames are kept unless told otherwise.
-pub const DEFAULT_FRAME_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The file of settings in the data directory.
 pub const FILE_NAME: &str = "muster.toml";
@@ -98,13 +96,22 @@ impl Config {
                 .unwrap_or(DEFAULT_AGENT_CERTIFICATE_TTL),
             frame_retention: layers
                 .parse("frame_retention", |text| value::duration_between(text, Duration::from_secs(60), Duration::MAX))?
-                .unwrap_or(DEFAULT_FRAME_RETENTION),
+                .unwrap_or(crate::retention::FRAMES_KEPT),
             max_connections: layers
                 .parse("max_connections", value::positive)?
                 .unwrap_or(crate::edge::limits::MAX_CONNECTIONS),
             data_dir,
         };
         Ok(config)
+    }
+}
+
+impl Config {
+    /// What agents shall dial, where a public URL is configured: the port is the one that serves them.
+    #[must_use]
+    pub fn agent_url(&self) -> Option<String> {
+        let url = self.public_url.as_ref()?;
+        Some(self.agent_listen.map_or_else(|| url.to_string(), |address| url.with_port(address.port()).to_string()))
     }
 }
 

@@ -135,7 +135,8 @@ impl Enrollment {
         if standing.server_id != peer.server_id {
             return Err(withdrawn());
         }
-        let issued = self.authority.issue_agent(&key, peer.server_id, self.certificate_ttl, now_us).map_err(Error::internal)?;
+        let issued =
+            self.authority.issue_agent(&key, peer.server_id, self.certificate_ttl, now_us).map_err(Error::internal)?;
         let renewed = on_record(&issued, &key);
         if !self.store.renew_certificate(standing.org_id, peer.server_id, &peer.serial, &renewed, now_us).await? {
             return Err(withdrawn());
@@ -187,7 +188,8 @@ impl Enrollment {
             return Ok(None);
         }
         let standing = self.store.certificate(&certificate.serial).await?;
-        let is_good = standing.is_some_and(|standing| standing.server_id == certificate.server_id && standing.is_good());
+        let is_good =
+            standing.is_some_and(|standing| standing.server_id == certificate.server_id && standing.is_good());
         Ok(is_good.then_some(certificate.server_id))
     }
 }

@@ -35,10 +35,7 @@ impl Enroller {
 
 #[tonic::async_trait]
 impl EnrollService for Enroller {
-    async fn enroll(
-        &self,
-        request: Request<wire::EnrollRequest>,
-    ) -> Result<Response<wire::EnrollResponse>, Status> {
+    async fn enroll(&self, request: Request<wire::EnrollRequest>) -> Result<Response<wire::EnrollResponse>, Status> {
         let Ok(Ok(_turn)) = timeout(TURN_TIMEOUT, self.turns.acquire()).await else {
             let detail = "many hosts are enrolling at the moment: try again shortly";
             return Err(refusal(ErrorKind::Exhausted, "too_many_enrollments", detail));
@@ -65,11 +62,8 @@ impl EnrollService for Enroller {
         let context = &self.context;
         let peer = peer_of(&request)?;
         let csr_der = request.into_inner().csr_der;
-        let identity = context
-            .enrollment
-            .renew(&peer, &csr_der, context.clock.now_us())
-            .await
-            .map_err(|error| status(&error))?;
+        let identity =
+            context.enrollment.renew(&peer, &csr_der, context.clock.now_us()).await.map_err(|error| status(&error))?;
         Ok(Response::new(wire::RenewResponse {
             identity: Some(on_the_wire(identity)),
             command_key: Some(context.identity.signer.public_key()),
@@ -79,11 +73,7 @@ impl EnrollService for Enroller {
 }
 
 fn claims(host: wire::HostClaims) -> HostClaims {
-    HostClaims {
-        hostname: host.hostname,
-        machine_id_sha256: host.machine_id_sha256,
-        agent_version: host.agent_version,
-    }
+    HostClaims { hostname: host.hostname, machine_id_sha256: host.machine_id_sha256, agent_version: host.agent_version }
 }
 
 /// Anything incomplete is no previous identity.

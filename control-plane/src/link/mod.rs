@@ -15,9 +15,7 @@ mod stream;
 pub use service::LinkContext;
 
 use axum::Router;
-use muster_shared::wire::{
-    self, enroll_service_server::EnrollServiceServer, link_service_server::LinkServiceServer,
-};
+use muster_shared::wire::{self, enroll_service_server::EnrollServiceServer, link_service_server::LinkServiceServer};
 use tonic::service::Routes;
 
 use crate::edge::limits::MAX_AGENT_MESSAGE_BYTES;

@@ -174,7 +174,10 @@ async fn hello(inbound: &mut Streaming<wire::AgentMessage>) -> Result<wire::Hell
 fn claim(peer: &PeerCertificate, hello: &wire::Hello) -> Result<SessionClaim, Status> {
     let texts = [&hello.agent_version, &hello.boot_id, &hello.machine_id_sha256];
     if texts.iter().any(|text| text.len() > MAX_CLAIM_BYTES || text.chars().any(char::is_control)) {
-        return Err(status(&Error::invalid("claims_malformed", "the host's version, boot id or machine id is not one")));
+        return Err(status(&Error::invalid(
+            "claims_malformed",
+            "the host's version, boot id or machine id is not one",
+        )));
     }
     Ok(SessionClaim {
         serial: peer.serial.clone(),

@@ -241,7 +241,9 @@ impl HostStream {
         let is_confirmed = self.pulse.is_some();
         match message.kind {
             Some(Kind::Confirm(confirm)) if confirm.generation == self.host.generation => self.confirmed().await,
-            Some(Kind::Hello(_) | Kind::Confirm(_)) => Err(self.refuse("unexpected_message", "the stream is open already")),
+            Some(Kind::Hello(_) | Kind::Confirm(_)) => {
+                Err(self.refuse("unexpected_message", "the stream is open already"))
+            }
             _ if !is_confirmed => Err(self.refuse("confirm_expected", "the welcome has to be confirmed first")),
             Some(Kind::Frame(frame)) => self.frame(frame),
             Some(Kind::Facts(report)) => self.facts(report).await,
@@ -267,8 +269,8 @@ impl HostStream {
             return Ok(());
         }
         let Host { org, server, generation, .. } = self.host;
-        self.insist(async |context: &LinkContext| Ok(context.store.confirm_generation(org, server, generation).await?))
-            .await;
+        let store = &self.context.store;
+        self.insist(|| async move { Ok(store.confirm_generation(org, server, generation).await?) }).await;
         self.pulse = Some(Pulse::start(Instant::now()));
         self.obey().await?;
         self.look_at_the_clock()?;
@@ -291,7 +293,8 @@ impl HostStream {
                 metrics::counter!("muster_ingest_series_refused_total").increment(frame.refused_series as u64);
                 self.in_flight += 1;
                 let outcomes = self.outcomes.0.clone();
-                self.held = Some(Box::new(Incoming { org: self.host.org, server: self.host.server, frame, head, outcomes }));
+                self.held =
+                    Some(Box::new(Incoming { org: self.host.org, server: self.host.server, frame, head, outcomes }));
             }
             Err(poison) => {
                 metrics::counter!("muster_ingest_poison_total", "reason" => poison.word()).increment(1);
@@ -308,11 +311,8 @@ impl HostStream {
             metrics::counter!("muster_link_facts_refused_total").increment(1);
             return Err(self.refuse("facts_damaged", "the facts don't match their hash"));
         }
-        self.insist(async |context: &LinkContext| {
-            let now_us = context.clock.now_us();
-            context.servers.record_facts(org, server, &report.json, report.collected_at_us, now_us).await
-        })
-        .await;
+        let (servers, now_us) = (&self.context.servers, self.context.clock.now_us());
+        self.insist(|| servers.record_facts(org, server, &report.json, report.collected_at_us, now_us)).await;
         // Facts that can't be read are acknowledged as well: sending them again would not make them readable.
         self.send(control_message::Kind::FactsAck(wire::FactsAck { sha256: report.sha256 })).await
     }
@@ -322,11 +322,8 @@ impl HostStream {
         let ack = wire::CommandAck { command_id: update.command_id.clone(), seq: update.seq };
         match commands::parse_update(update) {
             Ok((id, update)) => {
-                let recorded = self
-                    .insist(async |context: &LinkContext| {
-                        context.commands.record(server, id, &update, context.clock.now_us()).await
-                    })
-                    .await;
+                let (commands, now_us) = (&self.context.commands, self.context.clock.now_us());
+                let recorded = self.insist(|| commands.record(server, id, &update, now_us)).await;
                 if matches!(recorded, Some(Recorded::Unknown | Recorded::Foreign)) {
                     metrics::counter!("muster_link_updates_refused_total").increment(1);
                     tracing::warn!(%server, command = %id, "update for a command this server was not given");
@@ -374,7 +371,10 @@ impl HostStream {
     fn look_at_the_clock(&mut self) -> Result<(), End> {
         if self.host.not_after_us <= self.context.clock.now_us() {
             let detail = "the host's certificate has expired: renew it and connect again";
-            return Err(End::Refused(refusal(ErrorKind::Unauthenticated, "certificate_expired", detail), "certificate_expired"));
+            return Err(End::Refused(
+                refusal(ErrorKind::Unauthenticated, "certificate_expired", detail),
+                "certificate_expired",
+            ));
         }
         let now = Instant::now();
         let Some(pulse) = &mut self.pulse else {
@@ -407,9 +407,12 @@ impl HostStream {
 
     /// Stores what must not be lost: while the database is away, it is tried again and nothing more is read. `None`
     /// for what the store will never take.
-    async fn insist<T>(&self, mut store: impl AsyncFnMut(&LinkContext) -> Result<T, Error>) -> Option<T> {
+    async fn insist<T, F>(&self, mut store: impl FnMut() -> F) -> Option<T>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
         loop {
-            match store(&self.context).await {
+            match store().await {
                 Ok(stored) => return Some(stored),
                 Err(error) if error.kind == ErrorKind::Unavailable => {
                     metrics::counter!("muster_link_store_retries_total").increment(1);
@@ -452,7 +455,9 @@ impl HostStream {
         if was_current {
             match context.store.close_session(org, server, generation, context.clock.now_us()).await {
                 Ok(_) => {}
-                Err(error) => tracing::warn!(%server, error = %crate::app::chain(&error), "agent not recorded as offline yet"),
+                Err(error) => {
+                    tracing::warn!(%server, error = %crate::app::chain(&error), "agent not recorded as offline yet")
+                }
             }
             context.events.publish(org, server, EventKind::AgentOffline);
             context.events.publish(org, server, EventKind::ServerChanged);

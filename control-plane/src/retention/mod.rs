@@ -10,8 +10,8 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// How long samples are kept as they arrived.
-pub const FRAMES_KEPT_US: i64 = 7 * DAY_US;
+/// How long samples are kept as they arrived, unless the configuration says otherwise.
+pub const FRAMES_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// How long a repeated creation is recognised.
 pub const IDEMPOTENCY_KEYS_KEPT_US: i64 = DAY_US;
 /// How often to look.
@@ -29,11 +29,11 @@ pub struct Removed {
 }
 
 /// Removes what is too old until `stop`. A failure is logged and the next turn tries again.
-pub async fn keep_trimmed(store: Store, clock: Clock, stop: CancellationToken) {
+pub async fn keep_trimmed(store: Store, clock: Clock, frames_kept: Duration, stop: CancellationToken) {
     let mut timer = interval(INTERVAL);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(timer.tick()).await.is_some() {
-        match stop.run_until_cancelled(trim(&store, clock.now_us())).await {
+        match stop.run_until_cancelled(trim(&store, frames_kept, clock.now_us())).await {
             Some(Ok(removed)) if removed != Removed::default() => {
                 metrics::counter!("muster_retention_frames_removed_total").increment(removed.frames);
                 tracing::debug!(frames = removed.frames, series = removed.series, "old samples removed");
@@ -50,10 +50,10 @@ pub async fn keep_trimmed(store: Store, clock: Clock, stop: CancellationToken) {
 ///
 /// # Errors
 /// [`StoreError`]; what was removed before it stays removed.
-pub async fn trim(store: &Store, now_us: i64) -> Result<Removed, StoreError> {
+pub async fn trim(store: &Store, frames_kept: Duration, now_us: i64) -> Result<Removed, StoreError> {
     let idempotency_keys = store.forget_idempotency_keys(now_us.saturating_sub(IDEMPOTENCY_KEYS_KEPT_US)).await?;
     let mut removed = Removed { idempotency_keys, ..Removed::default() };
-    let before_us = now_us.saturating_sub(FRAMES_KEPT_US);
+    let before_us = now_us.saturating_sub(i64::try_from(frames_kept.as_micros()).unwrap_or(i64::MAX));
     for server in store.servers_with_frames_before(before_us).await? {
         loop {
             let frames = store.delete_frames_before(server, before_us, FRAMES_AT_ONCE).await?;

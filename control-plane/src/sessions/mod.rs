@@ -1,6 +1,8 @@
 //! Agents' sessions: who is connected, and which of two hosts with one identity is the copy.
 
 pub mod generation;
+mod keeper;
 mod live;
 
+pub use keeper::keep_sessions;
 pub use live::{Cut, LIVE_LINGER, LiveGuard, Orders, SessionGuard, Sessions};

@@ -9,7 +9,7 @@ use muster_shared::{
 
 use super::*;
 use crate::{
-    retention::{FRAMES_KEPT_US, Removed, trim},
+    retention::{FRAMES_KEPT, Removed, trim},
     store::{FrameRow, test_database::on_each},
 };
 
@@ -30,12 +30,12 @@ async fn frames_go_after_a_week_and_their_series_with_the_last_of_them() {
             payload: b"x".to_vec().into(),
             new_series: vec![(1, series.clone())],
         };
-        let week_ago = NOW_US - FRAMES_KEPT_US;
+        let week_ago = NOW_US - FRAMES_KEPT.as_micros() as i64;
         let frames = [frame(1, week_ago - 1), frame(2, week_ago), frame(3, NOW_US)];
         assert_eq!(fleet.store.insert_frames(&frames).await.expect("stored"), 3);
-        let removed = trim(&fleet.store, NOW_US).await.expect("trimmed");
+        let removed = trim(&fleet.store, FRAMES_KEPT, NOW_US).await.expect("trimmed");
         assert_eq!(removed, Removed { frames: 1, series: 1, idempotency_keys: 0 });
-        assert_eq!(trim(&fleet.store, NOW_US).await.expect("nothing to do"), Removed::default());
+        assert_eq!(trim(&fleet.store, FRAMES_KEPT, NOW_US).await.expect("nothing to do"), Removed::default());
         assert_eq!(fleet.store.frames_between(fleet.org, server, (0, NOW_US), 9).await.expect("read").len(), 2);
         assert_eq!(fleet.store.series_of(fleet.org, server, 2).await.expect("read").len(), 1);
     })
