@@ -1,6 +1,10 @@
 //! Which database, and what its dialect calls things.
 
-use std::{fmt, path::Path, str::FromStr};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use super::StoreError;
 
@@ -9,6 +13,8 @@ use super::StoreError;
 pub struct DatabaseUrl {
     dialect: Dialect,
     url: String,
+    /// SQLite's file.
+    path: Option<PathBuf>,
 }
 
 /// The two databases that the SQL is written for.
@@ -35,13 +41,17 @@ impl DatabaseUrl {
                 _ => url.push_str(&format!("%{byte:02X}")),
             }
         }
-        Self { dialect: Dialect::Sqlite, url }
+        Self { dialect: Dialect::Sqlite, url, path: Some(path.to_owned()) }
     }
 
     /// Which of the two it is.
     #[must_use]
     pub fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 
     pub(super) fn as_str(&self) -> &str {
@@ -57,7 +67,7 @@ impl FromStr for DatabaseUrl {
             return Ok(Self::sqlite(Path::new(path)));
         }
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            return Ok(Self { dialect: Dialect::Postgres, url: text.to_owned() });
+            return Ok(Self { dialect: Dialect::Postgres, url: text.to_owned(), path: None });
         }
         Err(StoreError::Address("expected postgres://USER@HOST/DATABASE or sqlite:///PATH"))
     }

@@ -34,7 +34,7 @@ pub use error::StoreError;
 pub use frames::{FrameRow, StoredFrame};
 pub use join_tokens::{JoinToken, JoinTokenStatus, NewJoinToken};
 
-use std::{sync::Arc, time::Duration};
+use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt as _, sync::Arc, time::Duration};
 
 use sqlx::{AnyPool, Connection as _, Transaction, any::AnyPoolOptions};
 
@@ -70,6 +70,7 @@ impl Store {
         sqlx::any::install_default_drivers();
         let (write, read) = match url.dialect() {
             Dialect::Sqlite => {
+                make_private(url)?;
                 let write = sqlite_pool(1, SQLITE_WRITER).connect(&format!("{}?mode=rwc", url.as_str())).await?;
                 migrations::run(&write, url.dialect()).await?;
                 let read =
@@ -125,6 +126,20 @@ impl Store {
             Dialect::Postgres => self.write().begin().await?,
         })
     }
+}
+
+/// Makes SQLite's file for its owner alone, if it isn't there; the files beside it get its mode.
+fn make_private(url: &DatabaseUrl) -> Result<()> {
+    if let Some(path) = url.path() {
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .map_err(|source| StoreError::Unavailable(source.into()))?;
+    }
+    Ok(())
 }
 
 const SQLITE_WRITER: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000; \

@@ -2,6 +2,7 @@
 
 use muster_shared::preflight::{CheckName, CheckResult, PreflightReport, Qualification};
 use secrecy::ExposeSecret as _;
+use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 use crate::{
@@ -242,7 +243,10 @@ async fn secrets_are_nowhere_in_the_database_files() {
     let id = fleet.create("web").await.id;
     assert!(fleet.store.holds_sealed_values().await.expect("read"));
     for file in std::fs::read_dir(database.folder()).expect("a folder") {
-        let content = std::fs::read(file.expect("a file").path()).expect("readable");
+        let path = file.expect("a file").path();
+        let mode = std::fs::metadata(&path).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{path:?} is its owner's alone");
+        let content = std::fs::read(path).expect("readable");
         assert!(!content.windows(15).any(|window| window == b"canary-password"));
     }
     assert!(fleet.servers.ssh_target(fleet.org, id).await.is_ok());
