@@ -74,6 +74,8 @@ pub enum StartError {
     Identity(#[from] OpenError),
     #[error("TLS can't be set up")]
     Tls(#[from] rustls::Error),
+    #[error(transparent)]
+    Grpc(#[from] api::grpc::BadDescriptors),
     #[error("the first owner can't be made")]
     Owner(#[from] crate::error::Error),
 }
@@ -168,8 +170,8 @@ impl App {
     }
 
     /// What the agents' name serves, and what every other name does.
-    fn routers(&self) -> (Router, Router) {
-        (link::router(self.link_context()), api::router(self))
+    async fn routers(&self) -> Result<(Router, Router), StartError> {
+        Ok((link::router(self.link_context()), api::router(self).await?))
     }
 
     fn link_context(&self) -> LinkContext {
@@ -224,7 +226,7 @@ pub async fn serve(
     let writing = tokio::spawn(writer.run(stop_writing.clone()));
     app.start_tasks(&tasks);
     ready(&app, &doors);
-    let (agents, everyone) = app.routers();
+    let (agents, everyone) = app.routers().await?;
     let main_door =
         Routers { agents: doors.agents.is_none().then(|| agents.clone()), everyone: Some(everyone.clone()) };
     let agents_door = Routers { agents: Some(agents), everyone: None };

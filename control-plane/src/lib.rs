@@ -16,6 +16,7 @@ pub mod events;
 pub mod facts;
 pub mod identity;
 pub mod ingest;
+pub mod install_script;
 pub mod keyring;
 pub mod link;
 pub mod metrics;

@@ -1,6 +1,8 @@
 //! What the control plane offers admins and their programs: REST, gRPC and SSE over the same nouns.
 
 pub mod authorization;
+pub mod door;
+pub mod grpc;
 pub mod model;
 pub mod openapi;
 pub mod operation;
@@ -13,7 +15,9 @@ use axum::Router;
 use crate::app::App;
 
 /// Everything the public name serves.
-#[must_use]
-pub fn router(app: &App) -> Router {
-    rest::router(app)
+///
+/// # Errors
+/// [`grpc::BadDescriptors`].
+pub async fn router(app: &App) -> Result<Router, grpc::BadDescriptors> {
+    Ok(rest::router(app).merge(grpc::router(app).await?))
 }

@@ -1,7 +1,8 @@
 //! The OpenAPI 3.1 document, made of the routes that are served.
 
 use utoipa::openapi::{
-    Components, Content, Info, License, OpenApi, Paths, Ref, RefOr, ResponseBuilder, Tag,
+    Components, Content, Info, License, OpenApi, PathItem, Paths, Ref, RefOr, Response, ResponseBuilder, Tag,
+    path::Operation,
     security::{Http, HttpAuthScheme, SecurityScheme},
 };
 use utoipa::{PartialSchema as _, ToSchema as _};
@@ -35,6 +36,7 @@ pub fn document(routes: &Routes) -> OpenApi {
         if let Some(item) = paths.paths.get_mut(&route.path) {
             let errors = ERRORS.iter().chain(GUARDED_ERRORS.iter().filter(|_| guarded));
             for operation in operations_mut(item) {
+                describe_errors(operation);
                 for (status, description) in errors.clone() {
                     operation
                         .responses
@@ -51,11 +53,23 @@ pub fn document(routes: &Routes) -> OpenApi {
     document
 }
 
-fn operations_mut(item: &mut utoipa::openapi::PathItem) -> impl Iterator<Item = &mut utoipa::openapi::path::Operation> {
+/// Gives every error response that a handler names the one body errors have.
+fn describe_errors(operation: &mut Operation) {
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response
+            && status.starts_with(['4', '5'])
+            && response.content.is_empty()
+        {
+            *response = problem(&response.description);
+        }
+    }
+}
+
+fn operations_mut(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
 }
 
-fn problem(description: &str) -> utoipa::openapi::Response {
+fn problem(description: &str) -> Response {
     let schema = Ref::from_schema_name(ProblemBody::name());
     ResponseBuilder::new().description(description).content("application/json", Content::new(Some(schema))).build()
 }

@@ -145,7 +145,8 @@ pub async fn serve_plain(listener: TcpListener, router: Router, limits: Limits, 
                 continue;
             }
         };
-        let (router, peer, serving) = (router.clone(), Peer { address, certificate: None }, connection.clone());
+        let (router, peer, serving) =
+            (router.clone(), Peer { address, over_tls: false, certificate: None }, connection.clone());
         connection.tracker.spawn(async move {
             let _place = place;
             serving.serve(TokioIo::new(stream), Audience::Everyone, router, peer).await;
@@ -173,7 +174,7 @@ fn identify(
         (Audience::Agents, Some(leaf)) => Some(Arc::new(PeerCertificate::parse(leaf, trust_domain).ok()?)),
         _ => None,
     };
-    Some(Peer { address, certificate })
+    Some(Peer { address, over_tls: true, certificate })
 }
 
 /// The connections of one door. Clones share them.

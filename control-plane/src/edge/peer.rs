@@ -19,6 +19,8 @@ use crate::identity::open::EXPIRED_GRACE;
 #[derive(Debug, Clone)]
 pub struct Peer {
     pub address: SocketAddr,
+    /// Whether it came through the TLS door.
+    pub over_tls: bool,
     /// On the agents' name only; verified, but perhaps expired: see [`EXPIRED_GRACE`].
     pub certificate: Option<Arc<PeerCertificate>>,
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{filled, time::Time};
+use crate::{error::Error, store};
 
 /// What a join token shall be.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
@@ -54,6 +55,37 @@ pub struct JoinToken {
     pub created_at: Option<Time>,
     pub expires_at: Option<Time>,
     pub used_at: Option<Time>,
+}
+
+impl JoinToken {
+    /// `token` as it stands at `now_us`.
+    #[must_use]
+    pub fn of(token: &store::JoinToken, now_us: i64) -> Self {
+        Self {
+            id: token.id.to_string(),
+            status: token.status(now_us).as_str().to_owned(),
+            server_name: token.server_name.as_ref().map(ToString::to_string),
+            server_id: token.used_by.or(token.for_server).map(|id| id.to_string()),
+            created_at: Some(Time(token.created_at_us)),
+            expires_at: Some(Time(token.expires_at_us)),
+            used_at: token.used_at_us.map(Time),
+        }
+    }
+}
+
+impl TryFrom<wire::CreateJoinTokenRequest> for JoinTokenCreate {
+    type Error = Error;
+
+    fn try_from(request: wire::CreateJoinTokenRequest) -> Result<Self, Error> {
+        let family = |word: &String| word.parse::<Family>();
+        let allow = request.allow.iter().map(family).collect::<Result<_, _>>();
+        Ok(Self {
+            ttl_seconds: Some(request.ttl_seconds).filter(|seconds| *seconds > 0),
+            server_name: filled(request.server_name),
+            allow: allow.map_err(|error| Error::invalid("invalid_field", format!("allow: {error}")))?,
+            server: filled(request.server),
+        })
+    }
 }
 
 impl From<JoinTokenCreated> for wire::CreateJoinTokenResponse {

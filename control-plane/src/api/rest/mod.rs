@@ -1,5 +1,6 @@
 //! REST: one resource a file, every route in one table.
 
+pub mod agent;
 pub mod commands;
 pub mod connection_test;
 pub mod document;
@@ -7,11 +8,15 @@ pub mod extract;
 pub mod facts;
 pub mod health;
 pub mod host_key;
+pub mod install;
+pub mod join_tokens;
 pub mod monitoring;
 pub mod preflight;
 pub mod problem;
 pub mod routes;
 pub mod servers;
+#[cfg(test)]
+mod tests;
 
 use axum::{Extension, Router, middleware};
 use document::Document;
@@ -49,6 +54,19 @@ pub fn routes() -> Routes {
         .guarded::<monitoring::__path_get_summary, _, _>(Operation::GetSummary, monitoring::get_summary)
         .guarded::<monitoring::__path_follow_live, _, _>(Operation::GetSummary, monitoring::follow_live)
         .guarded::<monitoring::__path_query_series, _, _>(Operation::QuerySeries, monitoring::query_series)
+        .guarded::<agent::__path_revoke_agent, _, _>(Operation::RevokeAgent, agent::revoke_agent)
+        .guarded::<agent::__path_release_quarantine, _, _>(Operation::ReleaseQuarantine, agent::release_quarantine)
+        .guarded::<join_tokens::__path_create_join_token, _, _>(
+            Operation::CreateJoinToken,
+            join_tokens::create_join_token,
+        )
+        .guarded::<join_tokens::__path_list_join_tokens, _, _>(Operation::ListJoinTokens, join_tokens::list_join_tokens)
+        .guarded::<join_tokens::__path_revoke_join_token, _, _>(
+            Operation::RevokeJoinToken,
+            join_tokens::revoke_join_token,
+        )
+        .public::<install::__path_install_sh, _, _>(install::install_sh)
+        .public::<install::__path_agent_binary, _, _>(install::agent_binary)
         .public::<document::__path_openapi, _, _>(document::openapi)
 }
 

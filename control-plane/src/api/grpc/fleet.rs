@@ -1,0 +1,142 @@
+//! `muster.v1.FleetService`: each method takes the caller and the request apart, calls its noun's function and
+//! converts. What they do is in the nouns' files.
+
+use std::pin::Pin;
+
+use futures_util::Stream;
+use muster_shared::wire::{self, fleet_service_server::FleetService};
+use tonic::{Request, Response, Status};
+
+use super::{agent, commands, join_tokens, monitoring, runs, servers, status::to_status};
+use crate::{access::Principal, app::App, error::Error};
+
+/// A stream of answers.
+pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// A call: who asks, what, and whom.
+pub(super) struct Call<T> {
+    pub(super) app: App,
+    pub(super) caller: Principal,
+    pub(super) request: T,
+}
+
+/// The service.
+#[derive(Debug, Clone)]
+pub(super) struct Fleet {
+    app: App,
+}
+
+impl Fleet {
+    pub(super) fn new(app: App) -> Self {
+        Self { app }
+    }
+
+    fn call<T>(&self, request: Request<T>) -> Result<Call<T>, Status> {
+        // The guard put the caller there; without one, nobody is admitted.
+        let caller = request.extensions().get::<Principal>().copied();
+        let caller = caller.ok_or_else(|| Status::unauthenticated("nobody is admitted without a token"))?;
+        Ok(Call { app: self.app.clone(), caller, request: request.into_inner() })
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+fn answer<T>(result: Result<T, Error>) -> Answer<T> {
+    result.map(Response::new).map_err(|error| to_status(&error))
+}
+
+#[tonic::async_trait]
+impl FleetService for Fleet {
+    type BootstrapStream = Answers<wire::ProgressEvent>;
+    type RunPreflightStream = Answers<wire::ProgressEvent>;
+    type WatchServerStream = Answers<wire::ServerEvent>;
+
+    async fn list_servers(&self, request: Request<wire::ListServersRequest>) -> Answer<wire::ListServersResponse> {
+        answer(servers::list(self.call(request)?).await)
+    }
+
+    async fn get_server(&self, request: Request<wire::GetServerRequest>) -> Answer<wire::Server> {
+        answer(servers::get(self.call(request)?).await)
+    }
+
+    async fn create_server(&self, request: Request<wire::CreateServerRequest>) -> Answer<wire::Server> {
+        answer(servers::create(self.call(request)?).await)
+    }
+
+    async fn update_server(&self, request: Request<wire::UpdateServerRequest>) -> Answer<wire::Server> {
+        answer(servers::update(self.call(request)?).await)
+    }
+
+    async fn test_connection(
+        &self,
+        request: Request<wire::TestConnectionRequest>,
+    ) -> Answer<wire::TestConnectionResponse> {
+        answer(servers::test_connection(self.call(request)?).await)
+    }
+
+    async fn accept_host_key(&self, request: Request<wire::AcceptHostKeyRequest>) -> Answer<wire::Server> {
+        answer(servers::accept_host_key(self.call(request)?).await)
+    }
+
+    async fn bootstrap(&self, request: Request<wire::BootstrapRequest>) -> Answer<Self::BootstrapStream> {
+        answer(runs::bootstrap(self.call(request)?).await)
+    }
+
+    async fn run_preflight(&self, request: Request<wire::RunPreflightRequest>) -> Answer<Self::RunPreflightStream> {
+        answer(runs::preflight(self.call(request)?).await)
+    }
+
+    async fn refresh_facts(&self, request: Request<wire::RefreshFactsRequest>) -> Answer<wire::Server> {
+        answer(servers::refresh_facts(self.call(request)?).await)
+    }
+
+    async fn get_summary(&self, request: Request<wire::GetSummaryRequest>) -> Answer<wire::Summary> {
+        answer(monitoring::summary(self.call(request)?).await)
+    }
+
+    async fn watch_server(&self, request: Request<wire::WatchServerRequest>) -> Answer<Self::WatchServerStream> {
+        answer(monitoring::watch_server(self.call(request)?).await)
+    }
+
+    async fn create_join_token(
+        &self,
+        request: Request<wire::CreateJoinTokenRequest>,
+    ) -> Answer<wire::CreateJoinTokenResponse> {
+        let door = join_tokens::door(&request);
+        answer(join_tokens::create(self.call(request)?, door).await)
+    }
+
+    async fn list_join_tokens(
+        &self,
+        request: Request<wire::ListJoinTokensRequest>,
+    ) -> Answer<wire::ListJoinTokensResponse> {
+        answer(join_tokens::list(self.call(request)?).await)
+    }
+
+    async fn revoke_join_token(
+        &self,
+        request: Request<wire::RevokeJoinTokenRequest>,
+    ) -> Answer<wire::RevokeJoinTokenResponse> {
+        answer(join_tokens::revoke(self.call(request)?).await)
+    }
+
+    async fn get_command(&self, request: Request<wire::GetCommandRequest>) -> Answer<wire::Command> {
+        answer(commands::get(self.call(request)?).await)
+    }
+
+    async fn list_commands(&self, request: Request<wire::ListCommandsRequest>) -> Answer<wire::ListCommandsResponse> {
+        answer(commands::list(self.call(request)?).await)
+    }
+
+    async fn cancel_command(&self, request: Request<wire::CancelFleetCommandRequest>) -> Answer<wire::Command> {
+        answer(commands::cancel(self.call(request)?).await)
+    }
+
+    async fn revoke_agent(&self, request: Request<wire::RevokeAgentRequest>) -> Answer<wire::Server> {
+        answer(agent::revoke(self.call(request)?).await)
+    }
+
+    async fn release_quarantine(&self, request: Request<wire::ReleaseQuarantineRequest>) -> Answer<wire::Server> {
+        answer(agent::release(self.call(request)?).await)
+    }
+}

@@ -1,0 +1,27 @@
+//! Long calls that tell how they get on.
+
+use futures_util::StreamExt as _;
+use muster_shared::wire;
+
+use super::fleet::{Answers, Call};
+use crate::{
+    api::model::structure,
+    error::{Error, ErrorKind},
+    progress::ProgressStream,
+};
+
+pub(super) async fn preflight(call: Call<wire::RunPreflightRequest>) -> Result<Answers<wire::ProgressEvent>, Error> {
+    let server = call.server(&call.request.server).await?.id;
+    Ok(told(call.app.preflight.start(call.caller.org_id, server, call.caller.user_id).await?))
+}
+
+pub(super) async fn bootstrap(call: Call<wire::BootstrapRequest>) -> Result<Answers<wire::ProgressEvent>, Error> {
+    let server = call.server(&call.request.server).await?.id;
+    Err(Error::new(ErrorKind::Unavailable, "not_offered", format!("{server} can't be bootstrapped by this version")))
+}
+
+fn told(events: ProgressStream) -> Answers<wire::ProgressEvent> {
+    Box::pin(events.map(|event| {
+        Ok(wire::ProgressEvent { event: event.event.to_owned(), data: Some(structure::to_struct(event.data)) })
+    }))
+}

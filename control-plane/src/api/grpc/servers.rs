@@ -1,0 +1,107 @@
+//! Servers, their connections and facts.
+
+use muster_shared::wire::{self, test_connection_request::Target};
+
+use super::fleet::Call;
+use crate::{
+    api::{
+        model::{
+            connection::{ConnectionTested, VmCreate, VmPatch},
+            request::field,
+            server::Vm,
+            structure,
+        },
+        rest::{
+            extract::{self, DEFAULT_PAGE},
+            servers::status,
+        },
+    },
+    error::Error,
+    servers::{Server, ServerFilter},
+};
+
+type Result<T> = std::result::Result<T, Error>;
+
+impl<T> Call<T> {
+    /// The server that the caller means by `reference`, an id or a name.
+    pub(super) async fn server(&self, reference: &str) -> Result<Server> {
+        self.app.servers.resolve(self.caller.org_id, reference).await
+    }
+
+    /// `server` as it is now.
+    pub(super) fn shown(&self, server: &Server) -> wire::Server {
+        Vm::of(server, self.app.clock.now_us()).into()
+    }
+}
+
+/// The bounds of a page; a limit of 0 stands for the default.
+pub(super) fn page(skip: u32, limit: u32) -> Result<(u32, u32)> {
+    extract::bounds(skip, if limit == 0 { DEFAULT_PAGE } else { limit })
+}
+
+pub(super) async fn list(call: Call<wire::ListServersRequest>) -> Result<wire::ListServersResponse> {
+    let (skip, limit) = page(call.request.skip, call.request.limit)?;
+    let filter = ServerFilter { status: status(Some(&call.request.status))?, skip, limit };
+    let servers = call.app.servers.list(call.caller.org_id, filter).await?;
+    Ok(wire::ListServersResponse { servers: servers.iter().map(|server| call.shown(server)).collect() })
+}
+
+pub(super) async fn get(call: Call<wire::GetServerRequest>) -> Result<wire::Server> {
+    let server = call.server(&call.request.server).await?;
+    let mut shown = call.shown(&server);
+    if call.request.include_facts
+        && let Some((facts, _)) = call.app.servers.facts(server.org_id, server.id).await?
+    {
+        shown.facts = Some(structure::to_struct(serde_json::to_value(facts).map_err(Error::internal)?));
+    }
+    Ok(shown)
+}
+
+pub(super) async fn create(mut call: Call<wire::CreateServerRequest>) -> Result<wire::Server> {
+    let request = std::mem::take(&mut call.request);
+    let key = Some(request.idempotency_key.clone()).filter(|key| !key.is_empty());
+    let key = key.map(|key| field("idempotency_key", &key)).transpose()?;
+    let org = call.caller.org_id;
+    let server = VmCreate::from(request).into_server(org)?;
+    let server = call.app.servers.create(org, server, key.as_ref(), call.app.clock.now_us()).await?;
+    Ok(call.shown(&server))
+}
+
+pub(super) async fn update(mut call: Call<wire::UpdateServerRequest>) -> Result<wire::Server> {
+    let request = std::mem::take(&mut call.request);
+    let id = call.server(&request.server).await?.id;
+    let patch = VmPatch::try_from(request)?.into_patch()?;
+    let server = call.app.servers.update(call.caller.org_id, id, &patch, call.app.clock.now_us()).await?;
+    Ok(call.shown(&server))
+}
+
+pub(super) async fn test_connection(
+    mut call: Call<wire::TestConnectionRequest>,
+) -> Result<wire::TestConnectionResponse> {
+    let tested = match call.request.target.take() {
+        Some(Target::Server(reference)) => {
+            let id = call.server(&reference).await?.id;
+            ConnectionTested::of(&call.app.connection_test.run_saved(call.caller.org_id, id).await?, Some(id))
+        }
+        Some(Target::Connection(connection)) => {
+            let connection = VmCreate::from(connection).into_connection()?;
+            ConnectionTested::of(&call.app.connection_test.run(&connection).await?, None)
+        }
+        None => return Err(Error::invalid("no_target", "name a saved server, or give a connection")),
+    };
+    Ok(tested.into())
+}
+
+pub(super) async fn accept_host_key(call: Call<wire::AcceptHostKeyRequest>) -> Result<wire::Server> {
+    let key = field("fingerprint", &call.request.fingerprint)?;
+    let id = call.server(&call.request.server).await?.id;
+    let now_us = call.app.clock.now_us();
+    let server = call.app.servers.accept_host_key(call.caller.org_id, id, &key, now_us).await?;
+    Ok(call.shown(&server))
+}
+
+pub(super) async fn refresh_facts(call: Call<wire::RefreshFactsRequest>) -> Result<wire::Server> {
+    let id = call.server(&call.request.server).await?.id;
+    let server = call.app.facts.run(call.caller.org_id, id, call.caller.user_id).await?;
+    Ok(call.shown(&server))
+}

@@ -1,0 +1,348 @@
+//! The whole router: who gets in, what errors look like, and that the document tells the truth.
+
+use std::collections::BTreeSet;
+
+use axum::{Router, body::Body};
+use clap::Parser as _;
+use http::{Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use muster_shared::id::{ApiTokenId, OrgId, UserId};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+use utoipa::openapi::HttpMethod;
+
+use super::{
+    routes::{Admission, Route},
+    *,
+};
+use crate::{
+    access::{API_TOKEN_PREFIX, OWNER_TOKEN_FILE, Token},
+    api::openapi,
+    cli::{Cli, Command},
+    clock::Clock,
+    config::Config,
+    store::FirstOwner,
+};
+
+const FINGERPRINT: &str = "SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg";
+
+struct Api {
+    router: Router,
+    app: App,
+    owner: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Api {
+    async fn open() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data_dir = folder.path().join("data");
+        let line = ["muster", "serve", "--data-dir", data_dir.to_str().expect("UTF-8")];
+        let Ok(Cli { command: Command::Serve(flags), .. }) = Cli::try_parse_from(line) else { panic!("serve") };
+        let config = Config::load(*flags).expect("settings");
+        let (app, _writer) = App::open(config, Clock::system(), CancellationToken::new()).await.expect("opens");
+        let owner = std::fs::read_to_string(data_dir.join(OWNER_TOKEN_FILE)).expect("a token").trim().to_owned();
+        Self { router: router(&app), app, owner, _folder: folder }
+    }
+
+    /// The token of the owner of another organisation.
+    async fn stranger(&self) -> String {
+        let token = Token::generate(API_TOKEN_PREFIX).expect("randomness");
+        let owner = FirstOwner {
+            org_id: OrgId::generate(),
+            org_name: "Another",
+            user_id: UserId::generate(),
+            user_name: "stranger",
+            token_id: ApiTokenId::generate(),
+            token_hash: token.hash(),
+        };
+        self.app.store.create_first_owner(&owner, 1).await.expect("made");
+        token.reveal().to_owned()
+    }
+
+    async fn send(&self, request: http::request::Builder, body: impl Into<Body>) -> (StatusCode, String) {
+        let request: Request<Body> = request.body(body.into()).expect("a request");
+        let response = self.router.clone().oneshot(request).await.expect("an answer");
+        let status = response.status();
+        let id = response.headers().get(problem::REQUEST_ID).cloned().expect("a request id");
+        let bytes = response.into_body().collect().await.expect("a body").to_bytes();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if status.is_client_error() || status.is_server_error() {
+            let body: problem::ProblemBody = serde_json::from_str(&text).expect("every error has its body");
+            assert_eq!(body.request_id, id);
+        }
+        (status, text)
+    }
+
+    async fn call(&self, method: &str, path: &str, body: &Value) -> (StatusCode, Value) {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {}", self.owner))
+            .header("content-type", "application/json");
+        let (status, text) = self.send(request, body.to_string()).await;
+        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    async fn make_server(&self, name: &str) -> Value {
+        let body = json!({ "name": name, "ipv4_address": "203.0.113.10", "ssh_password": "correct horse" });
+        let (status, server) = self.call("POST", "/api/v1/vms", &body).await;
+        assert_eq!(status, StatusCode::CREATED, "{server}");
+        server
+    }
+}
+
+fn method(route: &Route) -> Method {
+    match route.method {
+        HttpMethod::Get => Method::GET,
+        HttpMethod::Post => Method::POST,
+        HttpMethod::Put => Method::PUT,
+        HttpMethod::Delete => Method::DELETE,
+        HttpMethod::Patch => Method::PATCH,
+        _ => panic!("a method nobody uses"),
+    }
+}
+
+fn code(body: &Value) -> &str {
+    body["code"].as_str().unwrap_or_default()
+}
+
+#[test]
+fn these_routes_and_no_others_are_public() {
+    let public: BTreeSet<_> =
+        routes().iter().filter(|route| route.admission == Admission::Public).map(|route| route.path.clone()).collect();
+    let expected = ["/agent/{arch}/muster-agent", "/api/v1/openapi.json", "/healthz", "/install.sh", "/readyz"];
+    assert_eq!(public, expected.map(str::to_owned).into());
+}
+
+#[tokio::test]
+async fn nobody_gets_in_without_a_valid_token() {
+    let api = Api::open().await;
+    let stranger = Token::generate(API_TOKEN_PREFIX).expect("randomness");
+    let mut walked = 0;
+    for route in routes().iter().filter(|route| route.admission != Admission::Public) {
+        let path = route.path.replace("{id}", "01890a5d-ac96-774b-bcce-b302099a8057");
+        let request = || Request::builder().method(method(route)).uri(&path).header("content-type", "application/json");
+        let (status, body) = api.send(request(), "{}").await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{path}: {body}");
+        let unknown = request().header("authorization", format!("Bearer {}", stranger.reveal()));
+        assert_eq!(api.send(unknown, "{}").await.0, StatusCode::UNAUTHORIZED, "{path}");
+        walked += 1;
+    }
+    assert!(walked > 20);
+}
+
+#[tokio::test]
+async fn another_organization_s_things_are_not_there() {
+    let api = Api::open().await;
+    let server = api.make_server("web-1").await;
+    let (_, token) = api.call("POST", "/api/v1/join-tokens", &json!({})).await;
+    let ours =
+        [server["id"].as_str().expect("an id"), token["id"].as_str().unwrap_or("01890a5d-ac96-774b-bcce-b302099a8057")];
+    let stranger = api.stranger().await;
+    for route in routes().iter().filter(|route| route.admission != Admission::Public) {
+        let id = if route.path.contains("join-tokens") { ours[1] } else { ours[0] };
+        let path = route.path.replace("{id}", id);
+        let query = if path.ends_with("/series") { "?metric=host_load_1m" } else { "" };
+        let body = if path.ends_with("/host-key") { json!({ "fingerprint": FINGERPRINT }) } else { json!({}) };
+        let request = Request::builder()
+            .method(method(route))
+            .uri(format!("{path}{query}"))
+            .header("authorization", format!("Bearer {stranger}"))
+            .header("content-type", "application/json");
+        let (status, text) = api.send(request, body.to_string()).await;
+        if route.path.contains("{id}") {
+            assert_eq!(status, StatusCode::NOT_FOUND, "{path}: {text}");
+        }
+        assert!(ours.iter().all(|id| !text.contains(id)), "{path} shows what is not the caller's: {text}");
+        let by_name = path.replace(id, "web-1");
+        if path != by_name && !route.path.contains("join-tokens") && !route.path.contains("/commands/{id}") {
+            let request = Request::builder()
+                .method(method(route))
+                .uri(format!("{by_name}{query}"))
+                .header("authorization", format!("Bearer {stranger}"))
+                .header("content-type", "application/json");
+            assert_eq!(api.send(request, body.to_string()).await.0, StatusCode::NOT_FOUND, "{by_name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_made_once_shown_changed_and_never_tells_its_secrets() {
+    let api = Api::open().await;
+    let body = json!({
+        "name": "production-server-1", "provider": "custom", "region": "Frankfurt", "ipv4_address": "203.0.113.10",
+        "connection_host_type": "auto", "ssh_port": 22, "ssh_username": "root", "ssh_auth_method": "password",
+        "ssh_password": "correct horse", "ssh_sudo_mode": "auto", "cpu_cores": 4, "memory_gb": 8, "disk_gb": 160,
+        "max_projects": 8
+    });
+    let create = || {
+        Request::builder()
+            .method("POST")
+            .uri("/api/v1/vms")
+            .header("authorization", format!("Bearer {}", api.owner))
+            .header("content-type", "application/json")
+            .header("idempotency-key", "one")
+    };
+    let (status, first) = api.send(create(), body.to_string()).await;
+    assert_eq!(status, StatusCode::CREATED, "{first}");
+    assert!(!first.contains("horse"));
+    let first: Value = serde_json::from_str(&first).expect("JSON");
+    assert_eq!(first["status"], "running");
+    assert_eq!(first["health_status"], "unknown");
+    assert_eq!(first["connection_host"], "203.0.113.10");
+    assert_eq!(first["cpu_cores"], 4);
+    let (_, again) = api.send(create(), body.to_string()).await;
+    assert_eq!(serde_json::from_str::<Value>(&again).expect("JSON")["id"], first["id"]);
+    let (status, taken) = api.call("POST", "/api/v1/vms", &body).await;
+    assert_eq!(status, StatusCode::CONFLICT, "{taken}");
+
+    let id = first["id"].as_str().expect("an id");
+    let patch = json!({ "name": "production-server-1-updated", "cpu_cores": 8, "memory_gb": 16, "max_projects": 12 });
+    let (status, changed) = api.call("PATCH", &format!("/api/v1/vms/{id}"), &patch).await;
+    assert_eq!(status, StatusCode::OK, "{changed}");
+    assert_eq!((&changed["cpu_cores"], &changed["max_projects"]), (&json!(8), &json!(12)));
+    let (_, by_name) = api.call("GET", "/api/v1/vms/production-server-1-updated", &Value::Null).await;
+    assert_eq!(by_name["id"], first["id"]);
+    let (_, list) = api.call("GET", "/api/v1/vms?status=running&skip=0&limit=1", &Value::Null).await;
+    assert_eq!(list.as_array().map(Vec::len), Some(1));
+    let (_, list) = api.call("GET", "/api/v1/vms?status=stopped", &Value::Null).await;
+    assert_eq!(list, json!([]));
+}
+
+#[tokio::test]
+async fn errors_say_what_is_wrong_and_where() {
+    let api = Api::open().await;
+    let with_token = |path: &str| {
+        Request::builder()
+            .method("POST")
+            .uri(path.to_owned())
+            .header("authorization", format!("Bearer {}", api.owner))
+            .header("content-type", "application/json")
+    };
+    let (status, text) = api.send(with_token("/api/v1/vms"), "{\n \"name\": }").await;
+    assert_eq!((status, text.contains("line 2, column 10")), (StatusCode::BAD_REQUEST, true), "{text}");
+    let (status, body) = api.call("POST", "/api/v1/vms", &json!({ "nmae": "x" })).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(body["detail"].as_str().is_some_and(|detail| detail.contains("did you mean `name`?")), "{body}");
+    let large = format!("{{\"name\": \"{}\"}}", "x".repeat(edge::limits::MAX_REQUEST_BODY_BYTES));
+    let (status, _) = api.send(with_token("/api/v1/vms"), large).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let (status, body) = api.call("GET", "/api/v1/nothing", &Value::Null).await;
+    assert_eq!((status, code(&body)), (StatusCode::NOT_FOUND, "not_found"));
+    let (status, body) = api.call("DELETE", "/healthz", &Value::Null).await;
+    assert_eq!((status, code(&body)), (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"));
+    for query in ["limit=0", "limit=1001", "limit=x", "skip=-1", "colour=red", "status=red"] {
+        let (status, body) = api.call("GET", &format!("/api/v1/vms?{query}"), &Value::Null).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{query}: {body}");
+    }
+    let (status, body) = api.call("POST", "/api/v1/vms", &json!({ "name": "x", "fqdn": "a.example" })).await;
+    assert_eq!((status, code(&body)), (StatusCode::UNPROCESSABLE_ENTITY, "no_ssh_credentials"));
+}
+
+#[tokio::test]
+async fn a_request_keeps_the_id_it_brought() {
+    let api = Api::open().await;
+    let request = Request::builder().uri("/healthz").header("x-request-id", "mine-1").body(Body::empty());
+    let response = api.router.clone().oneshot(request.expect("a request")).await.expect("an answer");
+    assert_eq!(response.headers()["x-request-id"], "mine-1");
+    let hostile = Request::builder().uri("/healthz").header("x-request-id", "<script>").body(Body::empty());
+    let response = api.router.clone().oneshot(hostile.expect("a request")).await.expect("an answer");
+    assert_ne!(response.headers()["x-request-id"], "<script>");
+}
+
+#[tokio::test]
+async fn a_join_line_carries_the_hash_of_what_is_served() {
+    let api = Api::open().await;
+    let with_host = |method: &str, path: &str| {
+        Request::builder()
+            .method(method.to_owned())
+            .uri(path.to_owned())
+            .header("host", "fleet.example.com:8080")
+            .header("authorization", format!("Bearer {}", api.owner))
+            .header("content-type", "application/json")
+    };
+    let body = json!({ "ttl_seconds": 600, "server_name": "web-1", "allow": ["observe", "fix"] }).to_string();
+    let (status, text) = api.send(with_host("POST", "/api/v1/join-tokens"), body).await;
+    assert_eq!(status, StatusCode::CREATED, "{text}");
+    let made: Value = serde_json::from_str(&text).expect("JSON");
+    let (status, script) = api.send(with_host("GET", "/install.sh"), Body::empty()).await;
+    assert_eq!(status, StatusCode::OK);
+    let sha256 = hex::encode(ring::digest::digest(&ring::digest::SHA256, script.as_bytes()));
+    assert_eq!(made["install_sha256"], sha256);
+    for line in [&made["command"], &made["command_wget"]] {
+        let line = line.as_str().expect("a line");
+        let token = made["token"].as_str().expect("a token");
+        assert!(line.contains(&sha256) && line.contains("https://fleet.example.com:8443/install.sh"), "{line}");
+        assert!(line.contains(&format!("MUSTER_JOIN_TOKEN='{token}'")), "{line}");
+    }
+    let hostile = with_host("GET", "/install.sh").header("host", "x");
+    let mut request = hostile.body(Body::empty()).expect("a request");
+    request.headers_mut().insert("host", "a';id;'".parse().expect("a header"));
+    let response = api.router.clone().oneshot(request).await.expect("an answer");
+    assert_eq!(response.status(), StatusCode::CONFLICT);
+}
+
+#[test]
+fn the_document_covers_every_route_and_refers_to_nothing_missing() {
+    let routes = routes();
+    let document = serde_json::to_value(openapi::document(&routes)).expect("JSON");
+    assert_eq!(document["openapi"], "3.1.0");
+    let mut ids = BTreeSet::new();
+    for route in routes.iter() {
+        let operation = &document["paths"][&route.path][method(route).as_str().to_lowercase()];
+        let id = operation["operationId"].as_str().expect("an id").to_owned();
+        assert!(ids.insert(id.clone()), "{id} stands twice");
+        assert!(operation["tags"].as_array().is_some_and(|tags| tags.len() == 1), "{id} has no tag");
+        assert!(operation["summary"].is_string(), "{id} says nothing of itself");
+        assert!(operation["responses"]["500"].is_object(), "{id} has no errors");
+        let guarded = route.admission != Admission::Public;
+        assert_eq!(operation["security"].is_array(), guarded, "{id}");
+        assert_eq!(operation["responses"]["401"].is_object(), guarded, "{id}");
+        let named: Vec<_> = route.path.split('{').skip(1).filter_map(|rest| rest.split('}').next()).collect();
+        for name in named {
+            let parameters = operation["parameters"].as_array().expect("parameters");
+            assert!(parameters.iter().any(|parameter| parameter["name"] == name), "{id} does not describe {name}");
+        }
+        for (status, response) in operation["responses"].as_object().expect("responses") {
+            let is_error = status.starts_with(['4', '5']);
+            let schema = &response["content"]["application/json"]["schema"];
+            assert!(!is_error || schema["$ref"] == "#/components/schemas/ProblemBody", "{id} {status}");
+        }
+    }
+    let mut references = Vec::new();
+    collect_references(&document, &mut references);
+    assert!(references.len() > 40);
+    for reference in references {
+        let target = document.pointer(reference.trim_start_matches('#'));
+        assert!(target.is_some(), "{reference} leads nowhere");
+    }
+}
+
+fn collect_references(value: &Value, into: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            into.extend(map.get("$ref").and_then(Value::as_str).map(str::to_owned));
+            map.values().for_each(|value| collect_references(value, into));
+        }
+        Value::Array(values) => values.iter().for_each(|value| collect_references(value, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_document_s_examples_are_accepted() {
+    let document = serde_json::to_value(openapi::document(&routes())).expect("JSON");
+    let example = |name: &str| document["components"]["schemas"][name]["example"].clone();
+    use crate::api::model::{
+        connection::{HostKeyAccept, VmCreate, VmPatch},
+        join_token::JoinTokenCreate,
+    };
+    serde_json::from_value::<VmCreate>(example("VmCreate")).expect("VmCreate");
+    serde_json::from_value::<VmPatch>(example("VmPatch")).expect("VmPatch");
+    serde_json::from_value::<HostKeyAccept>(example("HostKeyAccept")).expect("HostKeyAccept");
+    serde_json::from_value::<JoinTokenCreate>(example("JoinTokenCreate")).expect("JoinTokenCreate");
+    let secret = &document["components"]["schemas"]["WriteOnly"];
+    assert_eq!(secret["writeOnly"], true, "{secret}");
+}
