@@ -257,7 +257,7 @@ async fn a_join_line_carries_the_hash_of_what_is_served() {
     let api = Api::open().await;
     let with_host = |method: &str, path: &str| {
         Request::builder()
-            .method(method.to_owned())
+            .method(method)
             .uri(path.to_owned())
             .header("host", "fleet.example.com:8080")
             .header("authorization", format!("Bearer {}", api.owner))
