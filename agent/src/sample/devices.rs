@@ -34,8 +34,13 @@ const fn column(at: usize, unit: i64, metric: Metric) -> Column {
 const SECTOR_BYTES: i64 = 512;
 const MILLISECOND_US: i64 = 1000;
 
-pub(super) const DISKS: [Column; 8] = [
+pub(super) const DISKS: [Column; 16] = [
     column(0, 1, Metric::counter("host_disk_reads_total", 0, DEVICE, "Reads completed.")),
+    column(
+        1,
+        1,
+        Metric::counter("host_disk_reads_merged_total", 0, DEVICE, "Reads merged with others before they were issued."),
+    ),
     column(2, SECTOR_BYTES, Metric::counter("host_disk_read_bytes_total", 0, DEVICE, "Bytes read.")),
     column(
         3,
@@ -43,6 +48,16 @@ pub(super) const DISKS: [Column; 8] = [
         Metric::counter("host_disk_read_seconds_total", MICRO, DEVICE, "Time reads took, summed."),
     ),
     column(4, 1, Metric::counter("host_disk_writes_total", 0, DEVICE, "Writes completed.")),
+    column(
+        5,
+        1,
+        Metric::counter(
+            "host_disk_writes_merged_total",
+            0,
+            DEVICE,
+            "Writes merged with others before they were issued.",
+        ),
+    ),
     column(6, SECTOR_BYTES, Metric::counter("host_disk_written_bytes_total", 0, DEVICE, "Bytes written.")),
     column(
         7,
@@ -55,17 +70,84 @@ pub(super) const DISKS: [Column; 8] = [
         MILLISECOND_US,
         Metric::counter("host_disk_busy_seconds_total", MICRO, DEVICE, "Time with a request under way."),
     ),
+    column(
+        10,
+        MILLISECOND_US,
+        Metric::counter(
+            "host_disk_waited_seconds_total",
+            MICRO,
+            DEVICE,
+            "Time requests took, summed, those under way included.",
+        ),
+    ),
+    column(11, 1, Metric::counter("host_disk_discards_total", 0, DEVICE, "Discards completed.")),
+    column(
+        12,
+        1,
+        Metric::counter(
+            "host_disk_discards_merged_total",
+            0,
+            DEVICE,
+            "Discards merged with others before they were issued.",
+        ),
+    ),
+    column(13, SECTOR_BYTES, Metric::counter("host_disk_discarded_bytes_total", 0, DEVICE, "Bytes discarded.")),
+    column(15, 1, Metric::counter("host_disk_flushes_total", 0, DEVICE, "Flushes completed.")),
+    column(
+        16,
+        MILLISECOND_US,
+        Metric::counter("host_disk_flush_seconds_total", MICRO, DEVICE, "Time flushes took, summed."),
+    ),
 ];
 
-pub(super) const INTERFACES: [Column; 8] = [
+pub(super) const INTERFACES: [Column; 16] = [
     column(0, 1, Metric::counter(names::HOST_NETWORK_RECEIVE_BYTES_TOTAL, 0, DEVICE, "Bytes received.")),
     column(1, 1, Metric::counter("host_network_receive_packets_total", 0, DEVICE, "Packets received.")),
     column(2, 1, Metric::counter("host_network_receive_errors_total", 0, DEVICE, "Packets received with errors.")),
     column(3, 1, Metric::counter("host_network_receive_drops_total", 0, DEVICE, "Packets dropped on receipt.")),
+    column(
+        4,
+        1,
+        Metric::counter(
+            "host_network_receive_overruns_total",
+            0,
+            DEVICE,
+            "Packets lost to a full queue of the device.",
+        ),
+    ),
+    column(
+        5,
+        1,
+        Metric::counter("host_network_receive_frame_errors_total", 0, DEVICE, "Packets received with a broken frame."),
+    ),
+    column(6, 1, Metric::counter("host_network_receive_compressed_total", 0, DEVICE, "Compressed packets received.")),
+    column(7, 1, Metric::counter("host_network_receive_multicast_total", 0, DEVICE, "Multicast packets received.")),
     column(8, 1, Metric::counter(names::HOST_NETWORK_TRANSMIT_BYTES_TOTAL, 0, DEVICE, "Bytes sent.")),
     column(9, 1, Metric::counter("host_network_transmit_packets_total", 0, DEVICE, "Packets sent.")),
     column(10, 1, Metric::counter("host_network_transmit_errors_total", 0, DEVICE, "Packets not sent for errors.")),
     column(11, 1, Metric::counter("host_network_transmit_drops_total", 0, DEVICE, "Packets dropped on sending.")),
+    column(
+        12,
+        1,
+        Metric::counter(
+            "host_network_transmit_overruns_total",
+            0,
+            DEVICE,
+            "Packets not sent for a full queue of the device.",
+        ),
+    ),
+    column(13, 1, Metric::counter("host_network_transmit_collisions_total", 0, DEVICE, "Collisions on the wire.")),
+    column(
+        14,
+        1,
+        Metric::counter(
+            "host_network_transmit_carrier_errors_total",
+            0,
+            DEVICE,
+            "Packets not sent for a lost carrier.",
+        ),
+    ),
+    column(15, 1, Metric::counter("host_network_transmit_compressed_total", 0, DEVICE, "Compressed packets sent.")),
 ];
 
 /// A file of devices.
@@ -99,7 +181,7 @@ enum Standing<const N: usize> {
     Sampled([Slot; N]),
 }
 
-impl DeviceFile<8> {
+impl DeviceFile<16> {
     pub(super) fn disks(root: &Path) -> Self {
         Self::new(KeptFile::new(root.join("proc/diskstats")), &DISKS, Kind::Disks)
     }
@@ -250,14 +332,14 @@ mod tests {
             "   7 0 loop0 0 0 0 0 0 0 0 0 0 0 0\n 254 0 vda 5 1 16 3 4 1 8 2 0 6 9 0 0 0 0\n 254 1 vda1 5 1 16 3 4 1 8 2 0 6 9\n",
         );
         let Tick { values, declared, .. } = tick();
-        let expected = [5, 16 * 512, 3000, 4, 8 * 512, 2000, 0, 6000];
+        let expected = [5, 1, 16 * 512, 3000, 4, 1, 8 * 512, 2000, 0, 6000, 9000, 0, 0, 0];
         assert_eq!(values.iter().map(|(_, value)| *value).collect::<Vec<_>>(), expected);
         assert!(declared.iter().all(|(_, series)| series.labels["device"] == "vda"));
 
         write("");
         assert_eq!(tick().values, []);
         write(" 254 0 vda 6 1 16 3 4 1 8 2 0 6 9\n");
-        assert_eq!(tick().values[0], (9, 6));
+        assert_eq!(tick().values[0], (15, 6));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod protocols;
 mod reader;
 mod registry;
 mod scan;
+mod tables;
 
 use std::path::Path;
 
@@ -70,10 +71,10 @@ pub struct Sampler {
     reader: Reader,
     registry: Registry,
     processor: Processor,
-    keyed: [KeyedFile; 2],
+    keyed: [KeyedFile; 3],
     protocols: [ProtocolFile; 4],
     gauges: Gauges,
-    devices: [DeviceFile<8>; 2],
+    devices: [DeviceFile<16>; 2],
     filesystems: Filesystems,
     containers: Containers,
     refused: Slot,
@@ -88,14 +89,15 @@ impl Sampler {
             registry: Registry::new(options.max_series),
             processor: Processor::new(root),
             keyed: [
-                KeyedFile::new(root, "proc/meminfo", &keyed::MEMINFO),
-                KeyedFile::new(root, "proc/vmstat", &keyed::VMSTAT),
+                KeyedFile::new(root, "proc/meminfo", &tables::MEMINFO),
+                KeyedFile::new(root, "proc/vmstat", &tables::VMSTAT),
+                KeyedFile::new(root, "proc/net/snmp6", &tables::SNMP6),
             ],
             protocols: [
-                ProtocolFile::new(root, "proc/net/sockstat", Layout::Alternating, &protocols::SOCKSTAT),
-                ProtocolFile::new(root, "proc/net/sockstat6", Layout::Alternating, &protocols::SOCKSTAT6),
-                ProtocolFile::new(root, "proc/net/snmp", Layout::TwoLines, &protocols::SNMP),
-                ProtocolFile::new(root, "proc/net/netstat", Layout::TwoLines, &protocols::NETSTAT),
+                ProtocolFile::new(root, "proc/net/sockstat", Layout::Alternating, &tables::SOCKSTAT),
+                ProtocolFile::new(root, "proc/net/sockstat6", Layout::Alternating, &tables::SOCKSTAT6),
+                ProtocolFile::new(root, "proc/net/snmp", Layout::TwoLines, &tables::SNMP),
+                ProtocolFile::new(root, "proc/net/netstat", Layout::TwoLines, &tables::NETSTAT),
             ],
             gauges: Gauges::new(root),
             devices: [DeviceFile::disks(root), DeviceFile::interfaces(root)],
@@ -139,16 +141,17 @@ impl Sampler {
 
 /// Every metric, host first, in the order of the documentation.
 pub fn metrics() -> impl Iterator<Item = &'static Metric> {
-    let memory = keyed::MEMINFO.iter().chain(&keyed::VMSTAT).map(|field| &field.metric);
-    let protocols =
-        protocols::SOCKSTAT.iter().chain(&protocols::SOCKSTAT6).chain(&protocols::SNMP).chain(&protocols::NETSTAT);
+    let keyed = [&tables::MEMINFO[..], &tables::VMSTAT].into_iter().flatten().map(|field| &field.metric);
+    let protocols = [&tables::SOCKSTAT[..], &tables::SOCKSTAT6, &tables::SNMP, &tables::NETSTAT].into_iter().flatten();
+    let ipv6 = tables::SNMP6.iter().map(|field| &field.metric);
     let devices = devices::DISKS.iter().chain(&devices::INTERFACES).map(|column| &column.metric);
     processor::metrics()
         .chain(gauges::metrics())
-        .chain(memory)
+        .chain(keyed)
         .chain(devices)
         .chain(&filesystems::METRICS)
         .chain(protocols.map(|field| &field.metric))
+        .chain(ipv6)
         .chain(containers::metrics())
         .chain([&REFUSED])
 }

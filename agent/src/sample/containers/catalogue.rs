@@ -15,6 +15,7 @@ pub(in crate::sample) enum Value {
     CpuThrottled,
     CpuLimit,
     Memory,
+    MemoryCharged,
     MemoryCache,
     MemorySwap,
     MemoryLimit,
@@ -35,7 +36,7 @@ pub(in crate::sample) enum Value {
     TransmitDrops,
 }
 
-pub(in crate::sample) const VALUES: usize = 26;
+pub(in crate::sample) const VALUES: usize = 27;
 
 /// What could be read of a container at one tick.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,9 +47,22 @@ impl Readings {
         self.0[value as usize] = reading.into();
     }
 
-    #[cfg(test)]
     pub(in crate::sample) fn get(&self, value: Value) -> Option<i64> {
         self.0[value as usize]
+    }
+
+    /// Whether the container has neither run nor got or lost memory since an earlier reading. What its processes
+    /// cause can't have changed then and need not be read.
+    pub(in crate::sample) fn is_idle_since(&self, earlier: &Self) -> bool {
+        let stands = |value| self.get(value).is_some() && self.get(value) == earlier.get(value);
+        stands(Value::Cpu) && stands(Value::MemoryCharged)
+    }
+
+    /// Takes these values over from an earlier reading.
+    pub(in crate::sample) fn keep(&mut self, earlier: &Self, values: &[Value]) {
+        for value in values {
+            self.set(*value, earlier.get(*value));
+        }
     }
 
     pub(in crate::sample) fn iter(&self) -> impl Iterator<Item = Option<i64>> {
@@ -81,6 +95,7 @@ pub(in crate::sample) const METRICS: [Metric; VALUES] = [
     seconds("container_cpu_throttled_seconds_total", "Time spent waiting for the next period."),
     Metric::gauge("container_cpu_limit_cores", THOUSANDTHS, LABELS, "Processor limit; absent without one."),
     gauge(names::CONTAINER_MEMORY_BYTES, "Memory in use without page cache that can be dropped."),
+    gauge("container_memory_charged_bytes", "Memory in use with all page cache."),
     gauge("container_memory_cache_bytes", "Page cache of the container's files."),
     gauge("container_memory_swap_bytes", "Swap in use."),
     gauge(names::CONTAINER_MEMORY_LIMIT_BYTES, "Memory limit; absent without one."),

@@ -18,8 +18,9 @@ use crate::{
     },
 };
 
-/// How often limits are read again.
-const LIMITS_US: i64 = 10_000_000;
+/// How often limits are read again, what an idle container's last reading left out is, and the network of a container
+/// without a process is looked for.
+const REFRESH_US: i64 = 10_000_000;
 /// Digits of a container's id in the `container` label.
 const SHORT_ID_DIGITS: usize = 12;
 
@@ -53,7 +54,8 @@ struct Cgroup {
     files: Files,
     network: Network,
     limits: Readings,
-    limits_at_us: Option<i64>,
+    last: Readings,
+    refreshed_at_us: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -115,8 +117,14 @@ impl Container {
             Hierarchy::V1(controllers) => Files::V1(v1::Files::new(controllers, &path)),
             Hierarchy::V2 { root } => Files::V2(v2::Files::new(&root.join(&path))),
         };
-        let network = Network::Unknown;
-        self.cgroup = Some(Cgroup { path, files, network, limits: Readings::default(), limits_at_us: None });
+        self.cgroup = Some(Cgroup {
+            path,
+            files,
+            network: Network::Unknown,
+            limits: Readings::default(),
+            last: Readings::default(),
+            refreshed_at_us: None,
+        });
     }
 
     /// The container's cgroup is gone; its series stay its own in case it comes back.
@@ -163,9 +171,11 @@ impl Container {
 impl Cgroup {
     /// What can be read now; `None` where the cgroup is gone.
     fn read(&mut self, now_us: i64, root: &Path, hierarchy: &Hierarchy, reader: &mut Reader) -> Option<Readings> {
-        let is_due = self.limits_at_us.is_none_or(|at| !(0..LIMITS_US).contains(&now_us.saturating_sub(at)));
+        let is_due = self.refreshed_at_us.is_none_or(|at| !(0..REFRESH_US).contains(&now_us.saturating_sub(at)));
         if is_due {
-            self.limits_at_us = Some(now_us);
+            self.refreshed_at_us = Some(now_us);
+            self.last = Readings::default();
+            self.limits = Readings::default();
             match hierarchy {
                 Hierarchy::V1(controllers) => v1::read_limits(controllers, &self.path, &mut self.limits),
                 Hierarchy::V2 { root } => v2::read_limits(&root.join(&self.path), &mut self.limits),
@@ -173,15 +183,17 @@ impl Cgroup {
         }
         let mut readings = self.limits;
         let is_there = match &mut self.files {
-            Files::V1(files) => files.read(reader, &mut readings),
-            Files::V2(files) => files.read(reader, &mut readings),
+            Files::V1(files) => files.read(reader, &self.last, &mut readings),
+            Files::V2(files) => files.read(reader, &self.last, &mut readings),
         };
         if !is_there {
             return None;
         }
-        if let Some(directory) = hierarchy.directory() {
-            self.network.read(root, || directory.join(&self.path), reader, &mut readings);
+        if is_due && let Some(directory) = hierarchy.directory() {
+            self.network.look_for(root, &directory.join(&self.path));
         }
+        self.network.read(reader, &mut readings);
+        self.last = readings;
         Some(readings)
     }
 

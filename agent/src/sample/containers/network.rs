@@ -43,17 +43,15 @@ pub(super) enum Network {
 }
 
 impl Network {
-    /// Reads the counters of all interfaces but loopback. Looks for a process in `cgroup` where none is known.
-    pub(super) fn read(
-        &mut self,
-        root: &Path,
-        cgroup: impl FnOnce() -> PathBuf,
-        reader: &mut Reader,
-        readings: &mut Readings,
-    ) {
+    /// Looks for a process in `cgroup` where none is known.
+    pub(super) fn look_for(&mut self, root: &Path, cgroup: &Path) {
         if matches!(self, Self::Unknown) {
-            *self = find(root, &cgroup());
+            *self = find(root, cgroup);
         }
+    }
+
+    /// Reads the counters of all interfaces but loopback.
+    pub(super) fn read(&mut self, reader: &mut Reader, readings: &mut Readings) {
         let Self::Own(file) = self else { return };
         match file.read(reader) {
             Some(text) => sum(text, readings),

@@ -17,6 +17,18 @@ const NANOSECONDS_PER_MICROSECOND: i64 = 1000;
 /// The unit of `cpuacct.stat`, on every architecture supported.
 const TICK_US: i64 = 10_000;
 
+const CAUSED_BY_PROCESSES: [Value; 9] = [
+    Value::CpuUser,
+    Value::CpuSystem,
+    Value::CpuPeriods,
+    Value::CpuThrottledPeriods,
+    Value::CpuThrottled,
+    Value::Memory,
+    Value::MemoryCache,
+    Value::MemorySwap,
+    Value::OomKills,
+];
+
 #[derive(Debug)]
 pub(super) struct Files {
     cpu_usage: Option<KeptFile>,
@@ -48,25 +60,21 @@ impl Files {
         }
     }
 
-    /// Reads what changes; `false` where the cgroup is gone.
-    pub(super) fn read(&mut self, reader: &mut Reader, readings: &mut Readings) -> bool {
-        let used = read(&mut self.memory_usage, reader).and_then(number);
+    /// Reads what changes; `false` where the cgroup is gone. What can't have changed is taken from the `last` reading.
+    pub(super) fn read(&mut self, reader: &mut Reader, last: &Readings, readings: &mut Readings) -> bool {
         let cpu = read(&mut self.cpu_usage, reader).and_then(number);
-        if used.is_none() && cpu.is_none() {
+        readings.set(Value::Cpu, cpu.map(|nanoseconds| nanoseconds / NANOSECONDS_PER_MICROSECOND));
+        let charged = read(&mut self.memory_usage, reader).and_then(number);
+        readings.set(Value::MemoryCharged, charged);
+        if cpu.is_none() && charged.is_none() {
             return false;
         }
-        readings.set(Value::Cpu, cpu.map(|nanoseconds| nanoseconds / NANOSECONDS_PER_MICROSECOND));
-        if let Some(text) = read(&mut self.cpu_split, reader) {
-            readings.set(Value::CpuUser, keyed(text, b"user").map(|ticks| ticks * TICK_US));
-            readings.set(Value::CpuSystem, keyed(text, b"system").map(|ticks| ticks * TICK_US));
+        if readings.is_idle_since(last) {
+            readings.keep(last, &CAUSED_BY_PROCESSES);
+        } else {
+            self.read_caused_by_processes(reader, readings);
         }
-        if let Some(text) = read(&mut self.cpu_throttling, reader) {
-            parse_throttling(text, readings);
-        }
-        if let Some(text) = read(&mut self.memory_stat, reader) {
-            parse_memory(text, used, readings);
-        }
-        readings.set(Value::OomKills, read(&mut self.memory_oom, reader).and_then(|text| keyed(text, b"oom_kill")));
+        // Written back later, on the kernel's own time.
         if let Some(text) = read(&mut self.io_bytes, reader) {
             readings.set(Value::BlockReadBytes, sum(text, b"Read"));
             readings.set(Value::BlockWrittenBytes, sum(text, b"Write"));
@@ -77,6 +85,20 @@ impl Files {
         }
         readings.set(Value::Tasks, read(&mut self.pids, reader).and_then(number));
         true
+    }
+
+    fn read_caused_by_processes(&mut self, reader: &mut Reader, readings: &mut Readings) {
+        if let Some(text) = read(&mut self.cpu_split, reader) {
+            readings.set(Value::CpuUser, keyed(text, b"user").map(|ticks| ticks * TICK_US));
+            readings.set(Value::CpuSystem, keyed(text, b"system").map(|ticks| ticks * TICK_US));
+        }
+        if let Some(text) = read(&mut self.cpu_throttling, reader) {
+            parse_throttling(text, readings);
+        }
+        if let Some(text) = read(&mut self.memory_stat, reader) {
+            parse_memory(text, readings);
+        }
+        readings.set(Value::OomKills, read(&mut self.memory_oom, reader).and_then(|text| keyed(text, b"oom_kill")));
     }
 
     pub(super) fn close(&mut self, reader: &mut Reader) {
@@ -137,11 +159,12 @@ fn parse_throttling(text: &[u8], readings: &mut Readings) {
 }
 
 /// The `total_` values include cgroups the container made itself, as the usage does.
-fn parse_memory(text: &[u8], used: Option<i64>, readings: &mut Readings) {
+fn parse_memory(text: &[u8], readings: &mut Readings) {
     readings.set(Value::MemoryCache, keyed(text, b"total_cache"));
     readings.set(Value::MemorySwap, keyed(text, b"total_swap"));
     let droppable = keyed(text, b"total_inactive_file");
-    readings.set(Value::Memory, used.zip(droppable).map(|(used, droppable)| (used - droppable).max(0)));
+    let charged = readings.get(Value::MemoryCharged);
+    readings.set(Value::Memory, charged.zip(droppable).map(|(charged, droppable)| (charged - droppable).max(0)));
 }
 
 /// The sum over devices of lines like `254:0 Read 4096`.
@@ -167,11 +190,9 @@ mod tests {
     #[test]
     fn memory_counts_without_what_can_be_dropped() {
         let mut readings = Readings::default();
-        parse_memory(
-            b"inactive_file 1\ntotal_cache 50\ntotal_swap 3\ntotal_inactive_file 40\n",
-            Some(100),
-            &mut readings,
-        );
+        readings.set(Value::MemoryCharged, 100);
+        let text = b"inactive_file 1\ntotal_cache 50\ntotal_swap 3\ntotal_inactive_file 40\n";
+        parse_memory(text, &mut readings);
         assert_eq!((readings.get(Value::Memory), readings.get(Value::MemorySwap)), (Some(60), Some(3)));
     }
 }

@@ -8,6 +8,8 @@ use crate::sample::{
     scan::{keyed, lines, number, pair, words},
 };
 
+const CAUSED_BY_PROCESSES: [Value; 4] = [Value::Memory, Value::MemoryCache, Value::MemorySwap, Value::OomKills];
+
 #[derive(Debug)]
 pub(super) struct Files {
     cpu: KeptFile,
@@ -38,21 +40,30 @@ impl Files {
         }
     }
 
-    /// Reads what changes; `false` where the cgroup is gone.
-    pub(super) fn read(&mut self, reader: &mut Reader, readings: &mut Readings) -> bool {
+    /// Reads what changes; `false` where the cgroup is gone. What can't have changed is taken from the `last` reading.
+    pub(super) fn read(&mut self, reader: &mut Reader, last: &Readings, readings: &mut Readings) -> bool {
         let Some(text) = self.cpu.read(reader) else { return false };
         parse_cpu(text, readings);
-        let used = self.memory_current.read(reader).and_then(number);
-        if let Some(text) = self.memory_stat.read(reader) {
-            parse_memory(text, used, readings);
+        readings.set(Value::MemoryCharged, self.memory_current.read(reader).and_then(number));
+        if readings.is_idle_since(last) {
+            readings.keep(last, &CAUSED_BY_PROCESSES);
+        } else {
+            self.read_caused_by_processes(reader, readings);
         }
-        readings.set(Value::OomKills, self.memory_events.read(reader).and_then(|text| keyed(text, b"oom_kill")));
-        readings.set(Value::MemorySwap, self.swap.read(reader).and_then(number));
+        // Written back later, on the kernel's own time.
         if let Some(text) = self.io.read(reader) {
             parse_io(text, readings);
         }
         readings.set(Value::Tasks, self.pids.read(reader).and_then(number));
         true
+    }
+
+    fn read_caused_by_processes(&mut self, reader: &mut Reader, readings: &mut Readings) {
+        if let Some(text) = self.memory_stat.read(reader) {
+            parse_memory(text, readings);
+        }
+        readings.set(Value::OomKills, self.memory_events.read(reader).and_then(|text| keyed(text, b"oom_kill")));
+        readings.set(Value::MemorySwap, self.swap.read(reader).and_then(number));
     }
 
     pub(super) fn close(&mut self, reader: &mut Reader) {
@@ -90,10 +101,11 @@ fn parse_cpu(text: &[u8], readings: &mut Readings) {
 
 /// Page cache not used recently is what the kernel drops first; what remains is what the engine's own `stats` calls
 /// usage.
-fn parse_memory(text: &[u8], used: Option<i64>, readings: &mut Readings) {
+fn parse_memory(text: &[u8], readings: &mut Readings) {
     readings.set(Value::MemoryCache, keyed(text, b"file"));
     let droppable = keyed(text, b"inactive_file");
-    readings.set(Value::Memory, used.zip(droppable).map(|(used, droppable)| (used - droppable).max(0)));
+    let charged = readings.get(Value::MemoryCharged);
+    readings.set(Value::Memory, charged.zip(droppable).map(|(charged, droppable)| (charged - droppable).max(0)));
 }
 
 fn parse_io(text: &[u8], readings: &mut Readings) {
@@ -140,7 +152,8 @@ mod tests {
     #[test]
     fn cache_that_changes_between_two_reads_never_makes_memory_negative() {
         let mut readings = Readings::default();
-        parse_memory(b"file 50\ninactive_file 40\n", Some(30), &mut readings);
+        readings.set(Value::MemoryCharged, 30);
+        parse_memory(b"file 50\ninactive_file 40\n", &mut readings);
         assert_eq!(readings.get(Value::Memory), Some(0));
     }
 }

@@ -1,0 +1,55 @@
+//! What is taken of `/proc/net/snmp6`.
+
+use crate::sample::keyed::{Field, count};
+
+/// In the order of their keys' bytes.
+pub(in crate::sample) const SNMP6: [Field; 36] = [
+    count("Icmp6InDestUnreachs", "host_icmp6_unreachable_received_total", "ICMPv6 unreachable messages received."),
+    count("Icmp6InEchos", "host_icmp6_echos_received_total", "ICMPv6 echo requests received."),
+    count("Icmp6InErrors", "host_icmp6_receive_errors_total", "ICMPv6 messages received with errors."),
+    count("Icmp6InMsgs", "host_icmp6_received_total", "ICMPv6 messages received."),
+    count(
+        "Icmp6InNeighborSolicits",
+        "host_icmp6_neighbor_solicits_received_total",
+        "Neighbour solicitations received.",
+    ),
+    count("Icmp6InRouterAdvertisements", "host_icmp6_router_advertisements_total", "Router advertisements received."),
+    count("Icmp6OutDestUnreachs", "host_icmp6_unreachable_sent_total", "ICMPv6 unreachable messages sent."),
+    count("Icmp6OutEchoReplies", "host_icmp6_echo_replies_sent_total", "ICMPv6 echo replies sent."),
+    count("Icmp6OutMsgs", "host_icmp6_sent_total", "ICMPv6 messages sent."),
+    count("Icmp6OutNeighborSolicits", "host_icmp6_neighbor_solicits_sent_total", "Neighbour solicitations sent."),
+    count("Ip6FragCreates", "host_ip6_fragments_made_total", "IPv6 fragments made."),
+    count("Ip6FragFails", "host_ip6_fragmentation_failures_total", "IPv6 datagrams that could not be split."),
+    count("Ip6InAddrErrors", "host_ip6_address_errors_total", "IPv6 datagrams for a wrong address."),
+    count("Ip6InDelivers", "host_ip6_delivered_total", "IPv6 datagrams delivered to a protocol."),
+    count("Ip6InDiscards", "host_ip6_receive_discards_total", "IPv6 datagrams dropped though they were sound."),
+    count("Ip6InHdrErrors", "host_ip6_header_errors_total", "IPv6 datagrams with a bad header."),
+    count("Ip6InMcastPkts", "host_ip6_multicast_received_total", "IPv6 multicast datagrams received."),
+    count("Ip6InNoRoutes", "host_ip6_receive_no_route_total", "IPv6 datagrams received without a route."),
+    count("Ip6InOctets", "host_ip6_received_bytes_total", "Bytes in IPv6 datagrams received."),
+    count("Ip6InReceives", "host_ip6_received_total", "IPv6 datagrams received."),
+    count("Ip6InTooBigErrors", "host_ip6_too_big_total", "IPv6 datagrams too big to be forwarded."),
+    count("Ip6OutDiscards", "host_ip6_send_discards_total", "IPv6 datagrams not sent for want of memory."),
+    count("Ip6OutForwDatagrams", "host_ip6_forwarded_total", "IPv6 datagrams forwarded."),
+    count("Ip6OutMcastPkts", "host_ip6_multicast_sent_total", "IPv6 multicast datagrams sent."),
+    count("Ip6OutNoRoutes", "host_ip6_no_route_total", "IPv6 datagrams without a route."),
+    count("Ip6OutOctets", "host_ip6_sent_bytes_total", "Bytes in IPv6 datagrams sent."),
+    count("Ip6OutRequests", "host_ip6_sent_total", "IPv6 datagrams sent."),
+    count("Ip6ReasmFails", "host_ip6_reassembly_failures_total", "IPv6 datagrams that could not be put together."),
+    count("Ip6ReasmOKs", "host_ip6_reassembled_total", "IPv6 datagrams put together."),
+    count("Ip6ReasmTimeout", "host_ip6_reassembly_timeouts_total", "IPv6 datagrams whose fragments came too late."),
+    count("Udp6InDatagrams", "host_udp6_received_total", "UDP datagrams received over IPv6."),
+    count("Udp6InErrors", "host_udp6_receive_errors_total", "UDP datagrams over IPv6 that could not be delivered."),
+    count("Udp6NoPorts", "host_udp6_no_port_total", "UDP datagrams over IPv6 nobody listened for."),
+    count("Udp6OutDatagrams", "host_udp6_sent_total", "UDP datagrams sent over IPv6."),
+    count(
+        "Udp6RcvbufErrors",
+        "host_udp6_receive_buffer_errors_total",
+        "UDP datagrams over IPv6 lost to a full receive buffer.",
+    ),
+    count(
+        "Udp6SndbufErrors",
+        "host_udp6_send_buffer_errors_total",
+        "UDP datagrams over IPv6 lost to a full send buffer.",
+    ),
+];
