@@ -46,7 +46,12 @@ impl Paths {
     /// The link's own part of the state.
     #[must_use]
     pub fn link(&self) -> LinkState {
-        LinkState::new(&self.state_dir.join("link"))
+        LinkState::new(&self.link_dir())
+    }
+
+    #[must_use]
+    pub fn link_dir(&self) -> PathBuf {
+        self.state_dir.join("link")
     }
 
     #[must_use]
@@ -92,10 +97,10 @@ impl Paths {
             give_to_group(folder, group)?;
         }
         durable::create_directory(&self.executor_dir(), 0o700)?;
-        if self.config_dir != self.executor_dir() {
+        if self.config_dir != self.state_dir {
             durable::create_directory(&self.config_dir, 0o755)?;
         }
-        let link = self.state_dir.join("link");
+        let link = self.link_dir();
         durable::create_directory(&link, 0o700)?;
         if let Some((user, group)) = link_owner {
             give_away(&link, user, group)?;

@@ -4,6 +4,7 @@
 //! One task owns the machine and the journal. Connections talk to it over bounded queues: a connection whose queue is
 //! full is passed over, and gets every unacknowledged update again when it has room ([`Connection`]).
 
+pub mod host;
 pub mod journal;
 pub mod machine;
 pub mod socket;

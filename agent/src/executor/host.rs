@@ -1,0 +1,65 @@
+//! The host's own answers: probing in earnest.
+
+use async_trait::async_trait;
+use muster_shared::{
+    command::CommandBody,
+    facts::{Container, Facts},
+    wire::{self, CommandOutcome, finished::Result as Answer, progress},
+};
+use tokio::sync::{Mutex, mpsc};
+
+use super::{machine::finished, work::Work};
+use crate::probe::{ProbeOptions, collect_facts, read_containers, run_preflight};
+
+/// Reads this host.
+#[derive(Default)]
+pub struct HostWork {
+    /// The last facts and containers: what can't have changed since is taken over from them.
+    facts: Mutex<Option<Facts>>,
+    containers: Mutex<Vec<Container>>,
+}
+
+#[async_trait]
+impl Work for HostWork {
+    async fn run(&self, body: CommandBody, progress: mpsc::Sender<wire::Progress>) -> wire::Finished {
+        match body {
+            CommandBody::RefreshFacts => {
+                let facts = collect_facts(&ProbeOptions::default()).await;
+                let json = serde_json::to_string(&facts);
+                *self.facts.lock().await = Some(facts);
+                answered(json.map(Answer::FactsJson))
+            }
+            CommandBody::Preflight(args) => {
+                let report = run_preflight(&args, &ProbeOptions::default(), |check| {
+                    let Ok(json) = serde_json::to_string(check) else { return };
+                    // All checks fit into the queue; the report at the end has every one anyway.
+                    let _ = progress.try_send(wire::Progress { kind: Some(progress::Kind::CheckJson(json)) });
+                })
+                .await;
+                answered(serde_json::to_string(&report).map(Answer::PreflightJson))
+            }
+        }
+    }
+
+    async fn facts_json(&self) -> Result<String, String> {
+        let mut last = self.facts.lock().await;
+        let options = ProbeOptions { previous: last.take(), ..ProbeOptions::default() };
+        let facts = collect_facts(&options).await;
+        let json = serde_json::to_string(&facts).map_err(|error| error.to_string());
+        *last = Some(facts);
+        json
+    }
+
+    async fn containers_json(&self) -> Result<String, String> {
+        let mut known = self.containers.lock().await;
+        *known = read_containers(&ProbeOptions::default(), &known).await.map_err(|error| error.to_string())?;
+        serde_json::to_string(&*known).map_err(|error| error.to_string())
+    }
+}
+
+fn answered(answer: serde_json::Result<Answer>) -> wire::Finished {
+    match answer {
+        Ok(answer) => wire::Finished { result: Some(answer), ..finished(CommandOutcome::Succeeded, "", "") },
+        Err(error) => finished(CommandOutcome::Failed, "unwritable", &error.to_string()),
+    }
+}
