@@ -2,7 +2,7 @@
 //! it was shown. Logins get this machine's `/bin/sh`, as sshd would give it.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     process::Stdio,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -55,7 +55,15 @@ impl SshServer {
     /// # Errors
     /// No port is free.
     pub async fn start(host_keys: Vec<PrivateKey>, accepts: Accepts) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Self::start_on(Ipv4Addr::LOCALHOST.into(), host_keys, accepts).await
+    }
+
+    /// The same on another address of this machine.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub async fn start_on(ip: IpAddr, host_keys: Vec<PrivateKey>, accepts: Accepts) -> Result<Self> {
+        let listener = TcpListener::bind((ip, 0)).await?;
         let address = listener.local_addr()?;
         let shown = Arc::new(Mutex::new(Vec::new()));
         let methods: &[MethodKind] = match accepts {
