@@ -10,6 +10,7 @@ use crate::{
     access::Access,
     agent_binary::AgentBinaries,
     api,
+    bootstrap::{Bootstrap, Running, Whereabouts},
     clock::Clock,
     commands::{Commands, keep_reconciled},
     config::Config,
@@ -49,6 +50,7 @@ pub struct App {
     pub commands: Commands,
     pub enrollment: Enrollment,
     pub agent_binaries: AgentBinaries,
+    pub bootstrap: Bootstrap,
     pub connection_test: ConnectionTest,
     pub facts: FactsRefresh,
     pub preflight: Preflight,
@@ -123,7 +125,20 @@ impl App {
         let agent_binaries = AgentBinaries::new(&config.agent_dir);
         let connection_test =
             ConnectionTest::new(connector.clone(), agent_binaries.clone(), servers.clone(), clock.clone());
+        let entrance = Entrance::new(connector, servers.clone(), clock.clone());
+        let bootstrap = Bootstrap {
+            entrance: entrance.clone(),
+            binaries: agent_binaries.clone(),
+            servers: servers.clone(),
+            enrollment: enrollment.clone(),
+            sessions: sessions.clone(),
+            events: events.clone(),
+            clock: clock.clone(),
+            whereabouts: Whereabouts::of(&config, &identity.authority),
+            running: Running::default(),
+        };
         let app = Self {
+            bootstrap,
             facts: FactsRefresh::new(
                 servers.clone(),
                 commands.clone(),
@@ -134,7 +149,7 @@ impl App {
             preflight: Preflight::new(
                 (servers.clone(), commands.clone()),
                 sessions.clone(),
-                Entrance::new(connector, servers.clone(), clock.clone()),
+                entrance,
                 agent_binaries.clone(),
                 clock.clone(),
             ),
