@@ -14,6 +14,8 @@ use crate::{
 pub const FRAMES_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// How long a repeated creation is recognised.
 pub const IDEMPOTENCY_KEYS_KEPT_US: i64 = DAY_US;
+/// How long a certificate is known after it expired: a host may renew it for 30 days.
+pub const CERTIFICATES_KEPT_US: i64 = 31 * DAY_US;
 /// How often to look.
 const INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// Frames removed in one transaction: writers wait for it.
@@ -26,6 +28,7 @@ pub struct Removed {
     pub frames: u64,
     pub series: u64,
     pub idempotency_keys: u64,
+    pub certificates: u64,
 }
 
 /// Removes what is too old until `stop`. A failure is logged and the next turn tries again.
@@ -52,7 +55,8 @@ pub async fn keep_trimmed(store: Store, clock: Clock, frames_kept: Duration, sto
 /// [`StoreError`]; what was removed before it stays removed.
 pub async fn trim(store: &Store, frames_kept: Duration, now_us: i64) -> Result<Removed, StoreError> {
     let idempotency_keys = store.forget_idempotency_keys(now_us.saturating_sub(IDEMPOTENCY_KEYS_KEPT_US)).await?;
-    let mut removed = Removed { idempotency_keys, ..Removed::default() };
+    let certificates = store.forget_certificates(now_us.saturating_sub(CERTIFICATES_KEPT_US)).await?;
+    let mut removed = Removed { idempotency_keys, certificates, ..Removed::default() };
     let before_us = now_us.saturating_sub(i64::try_from(frames_kept.as_micros()).unwrap_or(i64::MAX));
     for server in store.servers_with_frames_before(before_us).await? {
         loop {

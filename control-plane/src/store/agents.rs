@@ -131,14 +131,23 @@ impl Store {
         Ok(done.rows_affected() == 1)
     }
 
-    /// At start: no stream survived the last process, so nobody is online yet. Answers how many were.
+    /// When the process starts or stops: no stream outlives it, so nobody is online, and what was pushed and not
+    /// answered is put back. Answers how many hosts were online.
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError).
     pub async fn close_every_session(&self) -> Result<u64> {
+        let mut tx = self.begin().await?;
+        sqlx::query(
+            "UPDATE commands SET state = 'queued', lease_owner = NULL, lease_expires_at_us = NULL \
+             WHERE state = 'sent' AND finished_at_us IS NULL",
+        )
+        .execute(&mut *tx)
+        .await?;
         let done = sqlx::query("UPDATE servers SET agent_status = 'offline' WHERE agent_status = 'online'")
-            .execute(self.write())
+            .execute(&mut *tx)
             .await?;
+        tx.commit().await?;
         Ok(done.rows_affected())
     }
 

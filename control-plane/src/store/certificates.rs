@@ -100,6 +100,18 @@ impl Store {
         tx.commit().await?;
         Ok(true)
     }
+
+    /// Forgets certificates, of every organisation, that expired before `before_us`; answers how many.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError).
+    pub async fn forget_certificates(&self, before_us: i64) -> Result<u64> {
+        let done = sqlx::query("DELETE FROM certificates WHERE not_after_us < $1")
+            .bind(before_us)
+            .execute(self.write())
+            .await?;
+        Ok(done.rows_affected())
+    }
 }
 
 pub(super) async fn insert_certificate(

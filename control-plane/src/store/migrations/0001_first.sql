@@ -154,6 +154,7 @@ CREATE TABLE certificates (
     revoked_because TEXT
 );
 CREATE INDEX certificates_by_server ON certificates (server_id);
+CREATE INDEX certificates_by_expiry ON certificates (not_after_us);
 
 CREATE TABLE commands (
     id TEXT PRIMARY KEY NOT NULL,
@@ -176,6 +177,7 @@ CREATE TABLE commands (
     lease_expires_at_us BIGINT
 );
 CREATE INDEX commands_by_server ON commands (org_id, server_id, created_at_us, id);
+CREATE INDEX commands_by_creation ON commands (org_id, created_at_us, id);
 CREATE INDEX commands_unfinished ON commands (server_id, created_at_us, id) WHERE finished_at_us IS NULL;
 
 CREATE TABLE command_updates (

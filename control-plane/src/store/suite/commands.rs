@@ -91,6 +91,8 @@ async fn a_command_is_claimed_by_one_session_until_its_lease_ends() {
         assert_eq!(fleet.commands.requeue_lost("other").await.expect("put back"), 1);
         assert_eq!(state(&fleet, id).await, CommandState::Queued);
         assert_eq!(claim(&fleet, server, "third", NOW_US).await, [id]);
+        fleet.store.close_every_session().await.expect("closed");
+        assert_eq!(claim(&fleet, server, "third", NOW_US).await, [id], "a restart ends every lease");
         record(&fleet, server, id, 1, Step::Received).await;
         assert_eq!(fleet.commands.requeue_lost("third").await.expect("nothing to do"), 0);
         assert_eq!(
