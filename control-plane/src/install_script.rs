@@ -137,10 +137,10 @@ impl JoinLines {
     pub fn new(origin: &Origin, token: &str, install_sha256: &str) -> Self {
         let line = |fetch: &str| {
             format!(
-                "( umask 077; f=$(mktemp) || exit 1; {fetch} && \
-                 if echo '{install_sha256}  '\"$f\" | sha256sum -c >/dev/null 2>&1; \
+                "( umask 077; f=$(mktemp) || exit 1; \
+                 if {fetch} && echo '{install_sha256}  '\"$f\" | sha256sum -c >/dev/null 2>&1; \
                  then MUSTER_JOIN_TOKEN='{token}' sh \"$f\"; \
-                 else echo 'muster: the install script could not be fetched or is not the one this line was made for; nothing was run' >&2; false; fi; \
+                 else echo 'muster: the install script could not be fetched, or is not the one this line was made for; nothing was run' >&2; false; fi; \
                  r=$?; rm -f \"$f\"; exit $r )"
             )
         };

@@ -8,6 +8,8 @@ pub mod openapi;
 pub mod operation;
 pub mod rest;
 pub mod sse;
+#[cfg(test)]
+mod test_api;
 pub mod watch;
 
 use axum::Router;

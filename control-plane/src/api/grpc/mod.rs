@@ -11,6 +11,8 @@ mod monitoring;
 mod runs;
 mod servers;
 pub mod status;
+#[cfg(test)]
+mod tests;
 
 use axum::{
     Router,

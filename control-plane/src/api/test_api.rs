@@ -1,0 +1,87 @@
+//! The API as its tests call it.
+
+use axum::{Router, body::Body};
+use clap::Parser as _;
+use http::{Request, StatusCode};
+use http_body_util::BodyExt as _;
+use muster_shared::id::{ApiTokenId, OrgId, UserId};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use super::{rest::problem, router};
+use crate::{
+    access::{API_TOKEN_PREFIX, OWNER_TOKEN_FILE, Token},
+    app::App,
+    cli::{Cli, Command},
+    clock::Clock,
+    config::Config,
+    store::FirstOwner,
+};
+
+/// A control plane without doors: what comes in goes to its router.
+pub(crate) struct Api {
+    pub(crate) router: Router,
+    pub(crate) app: App,
+    pub(crate) owner: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Api {
+    pub(crate) async fn open() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data_dir = folder.path().join("data");
+        let line = ["muster", "serve", "--data-dir", data_dir.to_str().expect("UTF-8")];
+        let Ok(Cli { command: Command::Serve(flags), .. }) = Cli::try_parse_from(line) else { panic!("serve") };
+        let config = Config::load(*flags).expect("settings");
+        let (app, _writer) = App::open(config, Clock::system(), CancellationToken::new()).await.expect("opens");
+        let owner = std::fs::read_to_string(data_dir.join(OWNER_TOKEN_FILE)).expect("a token").trim().to_owned();
+        Self { router: router(&app).await.expect("services"), app, owner, _folder: folder }
+    }
+
+    /// The token of the owner of another organisation.
+    pub(crate) async fn stranger(&self) -> String {
+        let token = Token::generate(API_TOKEN_PREFIX).expect("randomness");
+        let owner = FirstOwner {
+            org_id: OrgId::generate(),
+            org_name: "Another",
+            user_id: UserId::generate(),
+            user_name: "stranger",
+            token_id: ApiTokenId::generate(),
+            token_hash: token.hash(),
+        };
+        self.app.store.create_first_owner(&owner, 1).await.expect("made");
+        token.reveal().to_owned()
+    }
+
+    pub(crate) async fn send(&self, request: http::request::Builder, body: impl Into<Body>) -> (StatusCode, String) {
+        let request: Request<Body> = request.body(body.into()).expect("a request");
+        let response = self.router.clone().oneshot(request).await.expect("an answer");
+        let status = response.status();
+        let id = response.headers().get(problem::REQUEST_ID).cloned().expect("a request id");
+        let bytes = response.into_body().collect().await.expect("a body").to_bytes();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if status.is_client_error() || status.is_server_error() {
+            let body: problem::ProblemBody = serde_json::from_str(&text).expect("every error has its body");
+            assert_eq!(body.request_id, id);
+        }
+        (status, text)
+    }
+
+    pub(crate) async fn call(&self, method: &str, path: &str, body: &Value) -> (StatusCode, Value) {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {}", self.owner))
+            .header("content-type", "application/json");
+        let (status, text) = self.send(request, body.to_string()).await;
+        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    pub(crate) async fn make_server(&self, name: &str) -> Value {
+        let body = json!({ "name": name, "ipv4_address": "203.0.113.10", "ssh_password": "correct horse" });
+        let (status, server) = self.call("POST", "/api/v1/vms", &body).await;
+        assert_eq!(status, StatusCode::CREATED, "{server}");
+        server
+    }
+}
