@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod bootstrap;
+pub mod bootstrap;
 pub mod commands;
 pub mod connection_test;
 pub mod document;
@@ -21,6 +22,7 @@ mod tests;
 
 use axum::{Extension, Router, middleware};
 use document::Document;
+use http::StatusCode;
 use routes::Routes;
 
 use super::operation::Operation;
@@ -56,6 +58,7 @@ pub fn routes() -> Routes {
         .guarded::<monitoring::__path_get_summary, _, _>(Operation::GetSummary, monitoring::get_summary)
         .guarded::<monitoring::__path_follow_live, _, _>(Operation::GetSummary, monitoring::follow_live)
         .guarded::<monitoring::__path_query_series, _, _>(Operation::QuerySeries, monitoring::query_series)
+        .guarded::<bootstrap::__path_bootstrap, _, _>(Operation::Bootstrap, bootstrap::bootstrap)
         .guarded::<agent::__path_revoke_agent, _, _>(Operation::RevokeAgent, agent::revoke_agent)
         .guarded::<agent::__path_release_quarantine, _, _>(Operation::ReleaseQuarantine, agent::release_quarantine)
         .guarded::<join_tokens::__path_create_join_token, _, _>(
@@ -77,6 +80,10 @@ pub fn routes() -> Routes {
 pub fn router(app: &App) -> Router {
     let routes = routes();
     let document = Document::of(&routes);
-    let router = routes.into_router(app).layer(Extension(document)).with_state(app.clone());
+    let router = routes
+        .into_router(app)
+        .fallback(async || StatusCode::NOT_FOUND)
+        .layer(Extension(document))
+        .with_state(app.clone());
     edge::protect_public(router).layer(middleware::from_fn(problem::render))
 }
