@@ -65,9 +65,8 @@ impl Agent {
     /// # Errors
     /// When the control plane does not know it.
     pub async fn shown(&self, control_plane: &ControlPlane) -> Result<Value> {
-        let servers = control_plane.rest().get("/api/v1/vms").await?;
-        let found = servers.as_array().into_iter().flatten().find(|server| server["name"] == self.server.as_str());
-        found.cloned().with_context(|| format!("no server {:?} in {servers}", self.server))
+        let server = control_plane.server_named(&self.server).await?;
+        server.with_context(|| format!("no server {:?}", self.server))
     }
 
     /// Its state directory.

@@ -23,7 +23,7 @@ pub use database::{Database, ScratchDatabase};
 
 use crate::{
     binaries,
-    lab::Network,
+    lab::{LabServer, Network},
     process::{Lines, Process},
     rest::Rest,
     wait,
@@ -31,6 +31,8 @@ use crate::{
 
 /// Longest from start to `/readyz`.
 const READY_LIMIT: Duration = Duration::from_secs(30);
+/// Longest from a host's enrolment to its first sample.
+const FIRST_SAMPLE_LIMIT: Duration = Duration::from_secs(20);
 /// Longest from SIGTERM to the end, and a little for a loaded machine.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(6);
 
@@ -274,12 +276,41 @@ impl ControlPlane {
         .with_context(|| self.process.lines().tail(20))
     }
 
-    /// The server of this name or id, as `GET /api/v1/vms/{id}` shows it.
+    /// Waits for the first sample of a server, and returns the summary made of it.
     ///
     /// # Errors
-    /// When there is none.
-    pub async fn server(&self, server: &str) -> Result<Value> {
-        self.rest.get(&format!("/api/v1/vms/{server}")).await
+    /// When none has come within `limit`.
+    pub async fn first_sample(&self, server_id: &str, limit: Duration) -> Result<Value> {
+        let path = format!("/api/v1/monitoring/servers/{server_id}/summary");
+        wait::until("the first sample", limit, || async {
+            let answer = self.rest.call(http::Method::GET, &path, None).await?;
+            ensure!(answer.status.is_success(), "{} {}", answer.status, answer.text);
+            Ok((!answer.body["timestamp"].is_null()).then_some(answer.body))
+        })
+        .await
+    }
+
+    /// The server of this name; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the control plane does not answer.
+    pub async fn server_named(&self, name: &str) -> Result<Option<Value>> {
+        let servers = self.rest.get("/api/v1/vms").await?;
+        let found = servers.as_array().into_iter().flatten().find(|server| server["name"] == name);
+        Ok(found.cloned())
+    }
+
+    /// Joins a lab server by the one line, and waits for its first sample. Returns the server.
+    ///
+    /// # Errors
+    /// When the line fails, with what it said.
+    pub async fn join(&self, server: &LabServer) -> Result<Value> {
+        let created = self.join_token(server.name()).await?;
+        let output = server.paste(created["command"].as_str().context("a line")?).await?;
+        ensure!(output.status.success(), "{}{}", output.stdout, output.stderr);
+        let joined = self.server_named(server.name()).await?.context("the joined server")?;
+        self.first_sample(joined["id"].as_str().context("an id")?, FIRST_SAMPLE_LIMIT).await?;
+        Ok(joined)
     }
 
     /// A new join token's answer, for a server of this name.
