@@ -38,7 +38,7 @@ impl Agent {
     /// When any of that fails.
     pub async fn join(control_plane: &ControlPlane, name: &str) -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let created = control_plane.join_token(name).await?;
+        let created = control_plane.join_token(Some(name)).await?;
         let token = created["token"].as_str().context("a token")?;
         enrol(&state(directory.path()), &control_plane.url(), token, &control_plane.ca_pin().to_string()).await?;
         let process = run(&state(directory.path()))?;

@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use muster_shared::tls::CaPin;
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub use database::{Database, ScratchDatabase};
@@ -305,7 +305,7 @@ impl ControlPlane {
     /// # Errors
     /// When the line fails, with what it said.
     pub async fn join(&self, server: &LabServer) -> Result<Value> {
-        let created = self.join_token(server.name()).await?;
+        let created = self.join_token(Some(server.name())).await?;
         let output = server.paste(created["command"].as_str().context("a line")?).await?;
         ensure!(output.status.success(), "{}{}", output.stdout, output.stderr);
         let joined = self.server_named(server.name()).await?.context("the joined server")?;
@@ -313,12 +313,13 @@ impl ControlPlane {
         Ok(joined)
     }
 
-    /// A new join token's answer, for a server of this name.
+    /// A new join token's answer. The server is called `server_name`, or after its host.
     ///
     /// # Errors
     /// When none is given.
-    pub async fn join_token(&self, server_name: &str) -> Result<Value> {
-        self.rest.post("/api/v1/join-tokens", &serde_json::json!({ "server_name": server_name })).await
+    pub async fn join_token(&self, server_name: Option<&str>) -> Result<Value> {
+        let body = server_name.map_or_else(|| json!({}), |name| json!({ "server_name": name }));
+        self.rest.post("/api/v1/join-tokens", &body).await
     }
 
     fn unexpected_errors(&self) -> Vec<String> {

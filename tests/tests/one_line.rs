@@ -38,7 +38,7 @@ impl Fetcher {
 }
 
 async fn paste(control_plane: &ControlPlane, server: &LabServer, fetcher: Fetcher) -> Result<Output> {
-    let created = control_plane.join_token("").await?;
+    let created = control_plane.join_token(None).await?;
     server.paste(created[fetcher.line()].as_str().context("a line")?).await
 }
 
@@ -64,7 +64,10 @@ async fn joins_and_stays_as_it_is(release: Release) -> Result<()> {
         println!("{release:?}: first sample {} ms after pasting the line ({})", took.as_millis(), fetcher.line());
         assert!(took <= FIRST_SAMPLE_LIMIT, "the first sample took {took:?}");
         let facts = control_plane.server_named(server.name()).await?.context("a server")?;
-        assert_eq!((facts["os_type"].as_str(), facts["os_version"].as_str()), (Some("Debian"), Some(release.version())));
+        assert_eq!(
+            (facts["os_type"].as_str(), facts["os_version"].as_str()),
+            (Some("Debian"), Some(release.version()))
+        );
         for unit in ["muster-agent-link", "muster-agent-executor"] {
             assert_eq!(server.run(&["systemctl", "is-active", unit]).await?, "active", "{unit}");
         }
@@ -107,7 +110,7 @@ async fn a_used_token_a_wrong_one_and_a_user_without_root_are_told_apart() -> Re
     let control_plane = Settings::new().reached_from(&network).start().await?;
     let first = LabServer::start(&network, Release::Bookworm, Variant::Plain).await?;
     let second = LabServer::start(&network, Release::Bookworm, Variant::Plain).await?;
-    let created = control_plane.join_token("").await?;
+    let created = control_plane.join_token(None).await?;
     let (line, token) = (created["command"].as_str().context("a line")?, created["token"].as_str().context("a token")?);
 
     assert!(first.paste(line).await?.status.success());
@@ -126,7 +129,7 @@ async fn a_tampered_script_is_not_run() -> Result<()> {
     let network = Network::create().await?;
     let control_plane = Settings::new().reached_from(&network).start().await?;
     let server = LabServer::start(&network, Release::Bookworm, Variant::Plain).await?;
-    let created = control_plane.join_token("").await?;
+    let created = control_plane.join_token(None).await?;
     let (line, hash) =
         (created["command"].as_str().context("a line")?, created["install_sha256"].as_str().context("a hash")?);
     assert!(line.contains(hash), "the line carries the script's hash: {line}");

@@ -35,7 +35,7 @@ impl Host {
     /// # Errors
     /// When the control plane refuses.
     pub async fn enrol(control_plane: &ControlPlane, name: &str, series: u32) -> Result<Self> {
-        let created = control_plane.join_token(name).await?;
+        let created = control_plane.join_token(Some(name)).await?;
         let token = created["token"].as_str().context("a token")?;
         let (address, pin) = (control_plane.address(), control_plane.ca_pin());
         let identity = enrol_with(address, pin, token, claims(name)).await?;
@@ -47,6 +47,18 @@ impl Host {
             generation: AtomicU64::new(0),
             online: AtomicBool::new(false),
         })
+    }
+
+    /// The same identity on another disk, copied before this host was first welcomed.
+    pub async fn copied_before_its_first_welcome(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            identity: tokio::sync::Mutex::new(self.identity.lock().await.clone()),
+            server_id: self.server_id.clone(),
+            history: Mutex::new(History::new(now_us().unsigned_abs(), 1)),
+            generation: AtomicU64::new(0),
+            online: AtomicBool::new(false),
+        }
     }
 
     #[must_use]

@@ -21,13 +21,13 @@ use tonic::{
 };
 
 /// Who a simulated host is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Identity {
     pub server_id: String,
     pub trust_domain: String,
     pub not_after_us: i64,
     pin: CaPin,
-    key: KeyPair,
+    key: Arc<KeyPair>,
     chain: Vec<CertificateDer<'static>>,
 }
 
@@ -58,7 +58,7 @@ pub async fn enrol_with(
         trust_domain: answer.trust_domain,
         not_after_us: identity.not_after_us,
         pin,
-        key,
+        key: Arc::new(key),
         chain: chain_of(&identity),
     })
 }

@@ -28,8 +28,10 @@ const REDIAL: Duration = Duration::from_millis(200);
 /// Why a session is over.
 #[derive(Debug)]
 pub enum Ended {
-    /// The control plane or the network ended it.
-    Broken(String),
+    /// The stream's end, in order.
+    Closed,
+    /// The control plane or the network broke it off.
+    Broken(tonic::Status),
     /// The control plane retired this host.
     Retired(String),
 }
@@ -122,18 +124,39 @@ impl Session {
     /// # Errors
     /// When the stream takes no answer.
     pub async fn hear(&mut self) -> Result<Option<Ended>> {
-        let kind = match self.incoming.message().await {
-            Ok(Some(message)) => message.kind,
-            Ok(None) => return Ok(Some(Ended::Broken("the stream's end".to_owned()))),
-            Err(status) => return Ok(Some(Ended::Broken(status.to_string()))),
-        };
+        match self.incoming.message().await {
+            Ok(Some(message)) => self.obey(message.kind).await,
+            Ok(None) => Ok(Some(Ended::Closed)),
+            Err(status) => Ok(Some(Ended::Broken(status))),
+        }
+    }
+
+    /// Waits for a command and leaves it unanswered; obeys everything else.
+    ///
+    /// # Errors
+    /// When the session ends first.
+    pub async fn delivery(&mut self) -> Result<wire::CommandEnvelope> {
+        loop {
+            let kind = self.incoming.message().await?.context("the stream's end")?.kind;
+            match kind {
+                Some(control_message::Kind::Deliver(deliver)) => return envelope(&deliver),
+                other => {
+                    if let Some(ended) = self.obey(other).await? {
+                        bail!("{ended:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn obey(&mut self, kind: Option<control_message::Kind>) -> Result<Option<Ended>> {
         match kind {
             Some(control_message::Kind::Welcome(welcome)) => self.welcomed(&welcome).await?,
             Some(control_message::Kind::FrameAck(ack)) => {
                 self.host.history().acknowledge(&ack);
                 self.acknowledged = self.sent.len() - self.waiting_of_sent();
             }
-            Some(control_message::Kind::Deliver(deliver)) => self.deliver(deliver).await?,
+            Some(control_message::Kind::Deliver(deliver)) => self.deliver(&deliver).await?,
             Some(control_message::Kind::CommandAck(ack)) => self.host.history().acknowledge_command(&ack),
             Some(control_message::Kind::Ping(ping)) => {
                 self.send(agent_message::Kind::Pong(wire::Pong { nonce: ping.nonce })).await?;
@@ -169,9 +192,8 @@ impl Session {
         Ok(())
     }
 
-    async fn deliver(&mut self, deliver: wire::Deliver) -> Result<()> {
-        let command = deliver.command.context("a command")?;
-        let envelope = wire::CommandEnvelope::decode(command.envelope.as_slice())?;
+    async fn deliver(&mut self, deliver: &wire::Deliver) -> Result<()> {
+        let envelope = envelope(&deliver)?;
         if envelope.server_id != self.host.server_id() {
             bail!("a command for {} came to {}", envelope.server_id, self.host.server_id());
         }
@@ -206,6 +228,11 @@ impl Session {
         }
         Ok(())
     }
+}
+
+fn envelope(deliver: &wire::Deliver) -> Result<wire::CommandEnvelope> {
+    let command = deliver.command.as_ref().context("a command")?;
+    Ok(wire::CommandEnvelope::decode(command.envelope.as_ref())?)
 }
 
 fn message(kind: agent_message::Kind) -> wire::AgentMessage {
