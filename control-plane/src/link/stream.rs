@@ -17,7 +17,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep, sleep_until, timeout},
 };
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use super::{
     acks::Acks,
@@ -175,10 +175,7 @@ impl HostStream {
             () = wait_until(self.quiet_until) => Next::ReadAgain,
             message = self.inbound.message(), if reading => match message {
                 Ok(message) => Next::Message(message),
-                Err(status) => {
-                    tracing::debug!(server = %self.host.server, %status, "stream broke");
-                    Next::End(End::Gone)
-                }
+                Err(status) => Next::End(unreadable(status)),
             },
             () = sleep_until(timer) => Next::Timer,
         }
@@ -479,6 +476,17 @@ async fn wait_until(moment: Option<Instant>) {
 fn not_now<T>(server: ServerId, error: &Error) -> Vec<T> {
     tracing::warn!(%server, error = %crate::app::chain(error), "commands not looked at: the scan comes again");
     Vec::new()
+}
+
+/// The end of a stream that can't be read on: the host broke a bound, or the connection broke.
+fn unreadable(status: Status) -> End {
+    let word = match status.code() {
+        Code::OutOfRange | Code::ResourceExhausted => "message_too_large",
+        Code::Internal | Code::InvalidArgument => "message_unreadable",
+        _ => return End::Gone,
+    };
+    metrics::counter!("muster_link_refused_total", "reason" => word).increment(1);
+    End::Refused(status, word)
 }
 
 /// What the host hears last, and the log's word for it.

@@ -52,7 +52,11 @@ impl Plane {
     }
 
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::start_in(tempfile::tempdir().expect("a folder"), change).await
+    }
+
+    /// One that finds what another left in `folder`.
+    pub async fn start_in(folder: TempDir, change: impl FnOnce(&mut Config)) -> Self {
         let layers = Layers::read(ServeFlags::default()).expect("no setting in the environment");
         let mut config = Config::resolve(&layers).expect("defaults");
         config.data_dir = folder.path().to_owned();
@@ -107,8 +111,14 @@ impl Plane {
     }
 
     pub async fn stopped(self) {
+        self.into_folder().await;
+    }
+
+    /// Stops, and leaves everything for another start.
+    pub async fn into_folder(self) -> (OrgId, TempDir) {
         self.stop.cancel();
         timeout(PATIENCE, self.serving).await.expect("drained in time").expect("stopped in order");
+        (self.org, self.folder)
     }
 }
 
