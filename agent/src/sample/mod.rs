@@ -71,7 +71,7 @@ pub struct Sampler {
     reader: Reader,
     registry: Registry,
     processor: Processor,
-    keyed: [KeyedFile; 3],
+    keyed: [KeyedFile; 4],
     protocols: [ProtocolFile; 4],
     gauges: Gauges,
     devices: [DeviceFile<16>; 2],
@@ -92,6 +92,7 @@ impl Sampler {
                 KeyedFile::new(root, "proc/meminfo", &tables::MEMINFO),
                 KeyedFile::new(root, "proc/vmstat", &tables::VMSTAT),
                 KeyedFile::new(root, "proc/net/snmp6", &tables::SNMP6),
+                KeyedFile::new(root, "proc/softirqs", &tables::SOFTIRQS),
             ],
             protocols: [
                 ProtocolFile::new(root, "proc/net/sockstat", Layout::Alternating, &tables::SOCKSTAT),
@@ -141,7 +142,8 @@ impl Sampler {
 
 /// Every metric, host first, in the order of the documentation.
 pub fn metrics() -> impl Iterator<Item = &'static Metric> {
-    let keyed = [&tables::MEMINFO[..], &tables::VMSTAT].into_iter().flatten().map(|field| &field.metric);
+    let keyed =
+        [&tables::SOFTIRQS[..], &tables::MEMINFO, &tables::VMSTAT].into_iter().flatten().map(|field| &field.metric);
     let protocols = [&tables::SOCKSTAT[..], &tables::SOCKSTAT6, &tables::SNMP, &tables::NETSTAT].into_iter().flatten();
     let ipv6 = tables::SNMP6.iter().map(|field| &field.metric);
     let devices = devices::DISKS.iter().chain(&devices::INTERFACES).map(|column| &column.metric);

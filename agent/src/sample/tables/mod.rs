@@ -5,6 +5,7 @@ mod ipv6;
 mod memory;
 mod paging;
 mod sockets;
+mod softirqs;
 mod tcp;
 
 pub(super) use self::{
@@ -13,5 +14,6 @@ pub(super) use self::{
     memory::MEMINFO,
     paging::VMSTAT,
     sockets::{SOCKSTAT, SOCKSTAT6},
+    softirqs::SOFTIRQS,
     tcp::NETSTAT,
 };

@@ -2,7 +2,7 @@
 
 use crate::sample::protocols::{Field, count};
 
-pub(in crate::sample) const NETSTAT: [Field; 77] = [
+pub(in crate::sample) const NETSTAT: [Field; 93] = [
     count("TcpExt", "SyncookiesSent", "host_tcp_syn_cookies_sent_total", "SYN cookies sent."),
     count("TcpExt", "SyncookiesRecv", "host_tcp_syn_cookies_received_total", "Valid SYN cookies received."),
     count("TcpExt", "SyncookiesFailed", "host_tcp_syn_cookies_failed_total", "Invalid SYN cookies received."),
@@ -155,6 +155,42 @@ pub(in crate::sample) const NETSTAT: [Field; 77] = [
         "host_ip_reverse_path_drops_total",
         "Datagrams from an address not routed back the same way.",
     ),
+    count("TcpExt", "OutOfWindowIcmps", "host_tcp_stray_icmp_total", "ICMP messages about data not in flight."),
+    count(
+        "TcpExt",
+        "LockDroppedIcmps",
+        "host_tcp_busy_icmp_total",
+        "ICMP messages dropped because the socket was busy.",
+    ),
+    count("TcpExt", "TWKilled", "host_tcp_time_waits_killed_total", "Waiting sockets ended early."),
+    count("TcpExt", "PAWSOldAck", "host_tcp_old_acks_total", "Acknowledgements refused for an old timestamp."),
+    count(
+        "TcpExt",
+        "TCPSACKReneging",
+        "host_tcp_sack_renegings_total",
+        "Peers that dropped what they had acknowledged.",
+    ),
+    count("TcpExt", "TCPFullUndo", "host_tcp_full_undos_total", "Recoveries undone as a whole."),
+    count("TcpExt", "TCPPartialUndo", "host_tcp_partial_undos_total", "Recoveries undone in part."),
+    count("TcpExt", "TCPLossUndo", "host_tcp_loss_undos_total", "Timeouts undone."),
+    count(
+        "TcpExt",
+        "TCPRenoRecovery",
+        "host_tcp_reno_recoveries_total",
+        "Losses mended without selective acknowledgement.",
+    ),
+    count("TcpExt", "TCPSackFailures", "host_tcp_sack_failures_total", "Timeouts during a recovery."),
+    count("TcpExt", "TCPLossFailures", "host_tcp_loss_failures_total", "Timeouts during a timeout's recovery."),
+    count(
+        "TcpExt",
+        "TCPDSACKOfoSent",
+        "host_tcp_out_of_order_duplicates_total",
+        "Duplicate out-of-order segments received and reported.",
+    ),
+    count("TcpExt", "TCPSackShifted", "host_tcp_sack_shifts_total", "Selective acknowledgements that grew another."),
+    count("TcpExt", "TCPSackMerged", "host_tcp_sack_merges_total", "Selective acknowledgements that joined others."),
+    count("TcpExt", "TCPFastOpenActive", "host_tcp_fast_opens_total", "Connections opened with data from here."),
+    count("TcpExt", "TCPFastOpenPassive", "host_tcp_fast_opens_accepted_total", "Connections accepted with data."),
     count("IpExt", "InMcastPkts", "host_ip_multicast_received_total", "Multicast datagrams received."),
     count("IpExt", "InOctets", "host_ip_received_bytes_total", "Bytes in IPv4 datagrams received."),
     count("IpExt", "OutOctets", "host_ip_sent_bytes_total", "Bytes in IPv4 datagrams sent."),
