@@ -4,7 +4,11 @@ use futures_util::StreamExt as _;
 use muster_shared::wire;
 
 use super::fleet::{Answers, Call};
-use crate::{api::model::structure, error::Error, progress::ProgressStream};
+use crate::{
+    api::model::structure,
+    error::{Error, ErrorKind},
+    progress::ProgressStream,
+};
 
 pub(super) async fn preflight(call: Call<wire::RunPreflightRequest>) -> Result<Answers<wire::ProgressEvent>, Error> {
     let server = call.server(&call.request.server).await?.id;
@@ -13,7 +17,7 @@ pub(super) async fn preflight(call: Call<wire::RunPreflightRequest>) -> Result<A
 
 pub(super) async fn bootstrap(call: Call<wire::BootstrapRequest>) -> Result<Answers<wire::ProgressEvent>, Error> {
     let server = call.server(&call.request.server).await?.id;
-    Ok(told(call.app.bootstrap.run(call.caller.org_id, server, call.caller.user_id).await?))
+    Err(Error::new(ErrorKind::Unavailable, "not_offered", format!("{server} can't be bootstrapped by this version")))
 }
 
 fn told(events: ProgressStream) -> Answers<wire::ProgressEvent> {

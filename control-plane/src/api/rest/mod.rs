@@ -2,7 +2,6 @@
 
 pub mod agent;
 pub mod bootstrap;
-pub mod bootstrap;
 pub mod commands;
 pub mod connection_test;
 pub mod document;
@@ -48,7 +47,6 @@ pub fn routes() -> Routes {
             Operation::TestConnection,
             connection_test::test_connection,
         )
-        .guarded::<bootstrap::__path_bootstrap, _, _>(Operation::Bootstrap, bootstrap::bootstrap)
         .guarded::<preflight::__path_run_preflight, _, _>(Operation::RunPreflight, preflight::run_preflight)
         .guarded::<facts::__path_get_facts, _, _>(Operation::GetServer, facts::get_facts)
         .guarded::<facts::__path_refresh_facts, _, _>(Operation::RefreshFacts, facts::refresh_facts)
