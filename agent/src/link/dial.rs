@@ -100,6 +100,16 @@ impl Dialer {
         })
     }
 
+    /// `endpoints` with the addresses dialled so far where it names none: a control plane that was not told its public
+    /// address can't know by which one it is reached.
+    #[must_use]
+    pub fn complete(&self, mut endpoints: Endpoints) -> Endpoints {
+        if endpoints.urls.is_empty() {
+            endpoints.urls.clone_from(&self.urls);
+        }
+        endpoints
+    }
+
     /// Connects to the `attempt`-th of the known addresses, counted round.
     ///
     /// # Errors

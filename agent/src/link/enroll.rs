@@ -77,14 +77,15 @@ pub async fn enroll(
         request.previous_key_signature = sign(previous, &request.csr_der)?;
         request.previous_certificate_der = previous.chain.first().cloned().unwrap_or_default();
     }
-    let channel = Dialer::to_join(url, pin)?.dial(0).await?;
+    let dialer = Dialer::to_join(url, pin)?;
+    let channel = dialer.dial(0).await?;
     let answer = client(channel).enroll(request).await?.into_inner();
     let server_id: ServerId = answer.server_id.parse()?;
     let signed = answer.identity.ok_or(EnrollError::Incomplete("the certificate"))?;
     Ok(Enrolled {
         identity: Identity::signed(server_id, answer.trust_domain, key, signed),
         command_key: answer.command_key.ok_or(EnrollError::Incomplete("the command key"))?,
-        endpoints: answer.endpoints.ok_or(EnrollError::Incomplete("the addresses"))?,
+        endpoints: dialer.complete(answer.endpoints.ok_or(EnrollError::Incomplete("the addresses"))?),
     })
 }
 
@@ -102,7 +103,7 @@ pub async fn renew(
     let answer = client(channel).renew(wire::RenewRequest { csr_der }).await?.into_inner();
     let signed = answer.identity.ok_or(EnrollError::Incomplete("the certificate"))?;
     let renewed = Identity::signed(identity.server_id, identity.trust_domain.clone(), key, signed);
-    Ok((renewed, answer.endpoints))
+    Ok((renewed, answer.endpoints.map(|endpoints| dialer.complete(endpoints))))
 }
 
 fn client(channel: tonic::transport::Channel) -> EnrollServiceClient<tonic::transport::Channel> {

@@ -439,12 +439,12 @@ impl Link {
 
     /// Saved now, used from the next dial on. What could not be used at all is not taken.
     fn save_endpoints(&mut self, endpoints: &wire::Endpoints) {
-        match Dialer::enrolled(&self.identity, endpoints) {
-            Ok(dialer) if !endpoints.urls.is_empty() => match self.settings.state.save_endpoints(endpoints) {
+        let endpoints = self.dialer.complete(endpoints.clone());
+        match Dialer::enrolled(&self.identity, &endpoints) {
+            Ok(dialer) => match self.settings.state.save_endpoints(&endpoints) {
                 Ok(()) => self.dialer = dialer,
                 Err(error) => tracing::error!(error = %chain(&error), "new addresses can't be saved"),
             },
-            Ok(_) => {}
             Err(error) => tracing::warn!(error = %chain(&error), "the new addresses can't be used"),
         }
     }
