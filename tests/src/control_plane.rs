@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub use database::{Database, ScratchDatabase};
+pub use port::free_port;
 
 use crate::{
     binaries,
@@ -41,6 +42,8 @@ pub const DRAIN_LIMIT: Duration = Duration::from_secs(6);
 pub struct Settings {
     database: Database,
     reached_at: Option<Ipv4Addr>,
+    port: Option<u16>,
+    agents_dial: Option<SocketAddr>,
     arguments: Vec<String>,
 }
 
@@ -64,6 +67,20 @@ impl Settings {
         self
     }
 
+    /// On this port, from [`free_port`].
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// Agents are told this address, such as a proxy's.
+    #[must_use]
+    pub fn agents_dial(mut self, address: SocketAddr) -> Self {
+        self.agents_dial = Some(address);
+        self
+    }
+
     /// One more argument to `muster serve`.
     #[must_use]
     pub fn argument(mut self, argument: impl Into<String>) -> Self {
@@ -78,9 +95,10 @@ impl Settings {
     pub async fn start(self) -> Result<ControlPlane> {
         let directory = tempfile::tempdir()?;
         let database = ScratchDatabase::create(self.database, directory.path()).await?;
-        let port = port::free();
+        let port = self.port.unwrap_or_else(free_port);
         let listen = self.reached_at.map_or(Ipv4Addr::LOCALHOST, |_| Ipv4Addr::UNSPECIFIED);
-        let reached_at = SocketAddr::new(IpAddr::V4(self.reached_at.unwrap_or(Ipv4Addr::LOCALHOST)), port);
+        let own = SocketAddr::new(IpAddr::V4(self.reached_at.unwrap_or(Ipv4Addr::LOCALHOST)), port);
+        let reached_at = self.agents_dial.unwrap_or(own);
         let mut arguments: Vec<String> = ["serve", "--log-format", "json", "--data-dir"].map(Into::into).into();
         arguments.extend([text(directory.path())?, "--listen".into(), format!("{listen}:{port}")]);
         arguments.extend(["--public-url".into(), format!("https://{reached_at}")]);
@@ -274,6 +292,14 @@ impl ControlPlane {
         })
         .await
         .with_context(|| self.process.lines().tail(20))
+    }
+
+    /// The server of this id, as `GET /api/v1/vms/{id}` shows it.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn server(&self, id: &str) -> Result<Value> {
+        self.rest.get(&format!("/api/v1/vms/{id}")).await
     }
 
     /// Waits for the first sample of a server, and returns the summary made of it.

@@ -20,4 +20,5 @@ pub mod lab;
 pub mod process;
 pub mod rest;
 pub mod ssh_server;
+pub mod stored;
 pub mod wait;

@@ -11,7 +11,8 @@ const RANGE: std::ops::Range<u16> = 12_000..32_000;
 ///
 /// # Panics
 /// When every port is taken.
-pub(super) fn free() -> u16 {
+#[must_use]
+pub fn free_port() -> u16 {
     let mut random = [0; 2];
     SystemRandom::new().fill(&mut random).expect("randomness");
     let width = RANGE.end - RANGE.start;

@@ -1,0 +1,73 @@
+//! What the control plane has stored of one server, read past its API: every tick of a series, and every sequence.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
+use muster_shared::{metric, wire::FrameEncoding};
+use sqlx::Row as _;
+
+use crate::control_plane::ScratchDatabase;
+
+/// Every stored value of the series called `name` (one without labels), in sample time: (microseconds, integer). A tick
+/// that is stored twice is there twice.
+///
+/// # Errors
+/// When a frame can't be decoded.
+pub async fn ticks_of(database: &ScratchDatabase, server_id: &str, name: &str) -> Result<Vec<(i64, i64)>> {
+    let ids = series_ids(database, server_id, name).await?;
+    let mut ticks = Vec::new();
+    for row in database.rows("SELECT server_id, epoch, encoding, payload FROM metric_frames").await? {
+        let (server, epoch, encoding): (String, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let Some(ids) = ids.get(&epoch).filter(|_| server == server_id) else { continue };
+        let encoding = FrameEncoding::try_from(i32::try_from(encoding)?)?;
+        let columns = metric::decode(encoding, &row.try_get::<Vec<u8>, _>(3)?)?;
+        for (_, column) in columns.values.iter().filter(|(id, _)| ids.contains(&i64::from(*id))) {
+            ticks.extend(columns.ticks_us.iter().zip(column).filter_map(|(at, value)| Some((*at, (*value)?))));
+        }
+    }
+    ticks.sort_unstable();
+    Ok(ticks)
+}
+
+/// Ids of the series called `name`, by epoch.
+async fn series_ids(database: &ScratchDatabase, server_id: &str, name: &str) -> Result<BTreeMap<i64, Vec<i64>>> {
+    let mut ids = BTreeMap::<_, Vec<_>>::new();
+    for row in database.rows("SELECT server_id, epoch, series_id, name FROM metric_series").await? {
+        if row.try_get::<String, _>(0)? == server_id && row.try_get::<String, _>(3)? == name {
+            ids.entry(row.try_get(1)?).or_default().push(row.try_get(2)?);
+        }
+    }
+    Ok(ids)
+}
+
+/// The stored sequences of one server by epoch, ascending.
+///
+/// # Errors
+/// When a sequence is stored twice.
+pub async fn sequences_of(database: &ScratchDatabase, server_id: &str) -> Result<BTreeMap<i64, Vec<i64>>> {
+    let mut sequences = BTreeMap::<_, Vec<i64>>::new();
+    let query = "SELECT server_id, epoch, seq FROM metric_frames ORDER BY epoch, seq";
+    for row in database.rows(query).await? {
+        if row.try_get::<String, _>(0)? == server_id {
+            let kept = sequences.entry(row.try_get(1)?).or_default();
+            let seq: i64 = row.try_get(2)?;
+            ensure!(kept.last() != Some(&seq), "sequence {seq} is stored twice");
+            kept.push(seq);
+        }
+    }
+    Ok(sequences)
+}
+
+/// Fails unless the times are one second apart throughout.
+///
+/// # Errors
+/// Naming the first gap or repetition.
+pub fn ensure_gapless(ticks: &[(i64, i64)]) -> Result<()> {
+    for pair in ticks.windows(2) {
+        let [(before, _), (after, _)] = pair else { continue };
+        // A tick falls into the next second, not always at the same point of it.
+        let seconds = (after - before) as f64 / 1e6;
+        ensure!((0.5..1.5).contains(&seconds), "{seconds} s between the ticks at {before} and {after}");
+    }
+    ticks.first().context("no tick at all").map(drop)
+}

@@ -1,0 +1,148 @@
+//! The real agent on this machine: what it tells, how it ends, and what survives it.
+
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use muster_tests::{
+    agent::{self, Agent},
+    control_plane::{ControlPlane, Settings},
+    stored, wait,
+};
+use serde_json::Value;
+
+/// Longest anything here may take that should be at once.
+const SOON: Duration = Duration::from_secs(20);
+
+fn first_line_of(path: &str, prefix: &str) -> Result<String> {
+    let text = std::fs::read_to_string(path)?;
+    let line =
+        text.lines().find_map(|line| line.strip_prefix(prefix)).with_context(|| format!("{prefix} in {path}"))?;
+    Ok(line.trim_matches(['"', ' ', '\t', '=']).to_owned())
+}
+
+/// Seconds since a time of the API.
+fn age_seconds(timestamp: &Value) -> Result<f64> {
+    let then: prost_types::Timestamp = timestamp.as_str().context("a time")?.parse()?;
+    let then = SystemTime::try_from(then)?;
+    Ok(SystemTime::now()
+        .duration_since(then)
+        .map_or_else(|ahead| -ahead.duration().as_secs_f64(), |age| age.as_secs_f64()))
+}
+
+#[tokio::test]
+async fn this_machine_shows_its_true_facts_and_a_fresh_summary() -> Result<()> {
+    let control_plane = ControlPlane::start().await?;
+    let agent = Agent::join(&control_plane, "this-machine").await?;
+    let server = wait::until("its facts", SOON, || async {
+        let server = agent.shown(&control_plane).await?;
+        Ok(server["os_version"].is_string().then_some(server))
+    })
+    .await?;
+    let version = first_line_of("/etc/os-release", "VERSION_ID")?;
+    assert_eq!(server["os_version"], version.as_str(), "{server}");
+    assert_eq!(server["cpu_cores"].as_f64(), Some(std::thread::available_parallelism()?.get() as f64), "{server}");
+    let memory: f64 = first_line_of("/proc/meminfo", "MemTotal:")?.trim_end_matches(" kB").parse()?;
+    let told = server["memory_gb"].as_f64().context("memory_gb")?;
+    assert!((told - memory * 1024.0 / 1e9).abs() < 2.0, "{told} GB told, {memory} KiB true");
+
+    let id = server["id"].as_str().context("an id")?;
+    control_plane.first_sample(id, SOON).await?;
+    for _ in 0..3 {
+        let summary = control_plane.first_sample(id, SOON).await?;
+        let age = age_seconds(&summary["timestamp"])?;
+        assert!((-1.0..3.0).contains(&age), "the summary is {age} s old: {summary}");
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn sigterm_ends_the_agent_within_five_seconds_and_its_server_is_offline_at_once() -> Result<()> {
+    let control_plane = ControlPlane::start().await?;
+    let mut agent = Agent::join(&control_plane, "ends").await?;
+    let took = agent.terminate().await?;
+    assert!(took <= Duration::from_secs(5), "{took:?}");
+    wait::until("its server to be offline", SOON, || async {
+        Ok((agent.shown(&control_plane).await?["agent_status"] == "offline").then_some(()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_agent_whose_certificate_expired_while_it_was_off_heals_itself() -> Result<()> {
+    let control_plane = Settings::new().argument("--agent-certificate-ttl=4s").start().await?;
+    let mut agent = Agent::join(&control_plane, "sleeper").await?;
+    agent.terminate().await?;
+    // No event tells that a certificate has expired.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    agent.start_again()?;
+    agent.online(&control_plane).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_copied_state_directory_is_quarantined() -> Result<()> {
+    let control_plane = ControlPlane::start().await?;
+    let mut original = Agent::join(&control_plane, "original").await?;
+    original.terminate().await?;
+    let copy = tempfile::tempdir()?;
+    let copied = copy.path().join("agent");
+    copy_directory(&original.state_dir(), &copied)?;
+    original.start_again()?;
+    original.online(&control_plane).await?;
+    let _second = agent::run(&copied)?;
+    wait::until("the quarantine", Duration::from_secs(40), || async {
+        let status = original.shown(&control_plane).await?["agent_status"].clone();
+        ensure!(status == "quarantined", "{status}");
+        Ok(Some(()))
+    })
+    .await
+}
+
+fn copy_directory(from: &Path, to: &Path) -> Result<()> {
+    let status = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status()?;
+    ensure!(status.success(), "cp: {status}");
+    Ok(())
+}
+
+/// Kill again and again, so one at a time.
+mod alone {
+    use super::*;
+
+    const KILLS: usize = 10;
+
+    #[tokio::test]
+    async fn ten_kills_of_the_agent_lose_no_frame_and_no_result() -> Result<()> {
+        let control_plane = ControlPlane::start().await?;
+        let mut agent = Agent::join(&control_plane, "killed").await?;
+        let id = agent.shown(&control_plane).await?["id"].as_str().context("an id")?.to_owned();
+        for _ in 0..KILLS {
+            control_plane.first_sample(&id, SOON).await?;
+            // The run is left to itself: the kill comes somewhere in it.
+            drop(control_plane.rest().stream(&format!("/api/v1/vms/{id}/preflight"), None).await);
+            agent.kill().await?;
+            agent.start_again()?;
+            agent.online(&control_plane).await?;
+        }
+        wait::until("every command's end", Duration::from_secs(60), || async {
+            let query = "SELECT COUNT(*) FROM commands WHERE finished_at_us IS NULL";
+            let left = control_plane.database().number(query).await?;
+            ensure!(left == 0, "{left} commands are unfinished");
+            Ok(Some(()))
+        })
+        .await?;
+        let twice = "SELECT COUNT(*) FROM commands WHERE id IN \
+                     (SELECT command_id FROM command_updates WHERE body LIKE '%started%' \
+                      GROUP BY command_id HAVING COUNT(*) > 1)";
+        assert_eq!(control_plane.database().number(twice).await?, 0, "a command was started twice");
+        agent.terminate().await?;
+        for (epoch, sequences) in stored::sequences_of(control_plane.database(), &id).await? {
+            let gaps: Vec<_> = sequences.windows(2).filter(|pair| pair[1] != pair[0] + 1).collect();
+            println!("epoch {epoch}: {} frames, gaps {gaps:?}", sequences.len());
+        }
+        Ok(())
+    }
+}
