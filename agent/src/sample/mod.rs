@@ -113,7 +113,7 @@ impl Sampler {
         self.containers.set_inventory(containers, &mut self.reader, &mut self.registry);
     }
 
-    /// Whether a container has appeared that the inventory doesn't know, or there is no inventory yet.
+    /// Whether a container has appeared that no inventory told of.
     #[must_use]
     pub fn wants_inventory(&self) -> bool {
         self.containers.wants_inventory()

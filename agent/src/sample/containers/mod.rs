@@ -90,9 +90,13 @@ impl Containers {
         }
     }
 
-    /// Whether there is no inventory yet, or a container has appeared that it doesn't know.
+    /// Whether there is a container that no inventory told of. Without any there is nothing to ask for.
     pub(super) fn wants_inventory(&self) -> bool {
-        self.inventory != Inventory::Current
+        match self.inventory {
+            Inventory::Awaited { .. } => !self.known.is_empty(),
+            Inventory::Outdated => true,
+            Inventory::Current => false,
+        }
     }
 
     /// Takes over names and states, and from now on samples listed containers only.
