@@ -180,6 +180,7 @@ impl App {
         let stop = || self.shutdown.clone();
         tasks.spawn(self.identity.clone().keep_presentable(self.clock.clone(), stop()));
         tasks.spawn(keep_reconciled(self.commands.clone(), self.clock.clone(), stop()));
+        tasks.spawn(self.counters.clone().keep_folded(stop()));
         tasks.spawn(keep_sessions(self.sessions.clone(), self.store.clone(), stop()));
         tasks.spawn(keep_trimmed(self.store.clone(), self.clock.clone(), self.config.frame_retention, stop()));
     }

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         }
     };
     match cli.command {
-        Command::Serve(flags) => serve(*flags),
+        Command::Serve(flags) => serve(flags),
         Command::Fleet(command) => ask(command, &cli.target, cli.output),
     }
 }

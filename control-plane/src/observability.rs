@@ -1,11 +1,15 @@
 //! Logs on standard error, and the counters behind `/metrics`.
 
-use std::sync::OnceLock;
+use std::time::Duration;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::config::LogFormat;
+
+/// How often recorded durations are folded into their summaries.
+const FOLD_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Where the process's counters are read. Clones share them.
 #[derive(Debug, Clone)]
@@ -16,8 +20,12 @@ pub struct Counters {
 impl Counters {
     /// The process's counters; recording starts with the first call. A process has one recorder, whoever asks.
     #[must_use]
+    #[expect(
+        clippy::disallowed_types,
+        reason = "the metrics facade has one recorder a process, so its handle is one too"
+    )]
     pub fn of_process() -> Self {
-        static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+        static HANDLE: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
         let handle = HANDLE.get_or_init(|| {
             let recorder = PrometheusBuilder::new().build_recorder();
             let handle = recorder.handle();
@@ -34,6 +42,14 @@ impl Counters {
     pub fn render(&self) -> String {
         self.handle.run_upkeep();
         self.handle.render()
+    }
+
+    /// Folds recorded durations into their summaries until `stop`; where nobody reads them, they would pile up.
+    pub async fn keep_folded(self, stop: CancellationToken) {
+        let mut timer = tokio::time::interval(FOLD_INTERVAL);
+        while stop.run_until_cancelled(timer.tick()).await.is_some() {
+            self.handle.run_upkeep();
+        }
     }
 }
 

@@ -171,7 +171,7 @@ async fn a_watched_host_is_told_and_its_samples_are_announced() {
     let mut agent = plane.enrolled().await;
     let _watching = plane.app.sessions.watch_live(agent.server());
     let mut happening = plane.app.events.subscribe();
-    let mut link = agent.connect().await.expect("connected");
+    let link = agent.connect().await.expect("connected");
     assert!(link.welcome.live, "the welcome says so");
     let start_us = whole_second(plane.app.clock.now_us());
     link.send(agent_message::Kind::Frame(frame(1, start_us, 2))).await;

@@ -49,7 +49,7 @@ pub struct Cli {
 pub enum Command {
     /// Run the control plane. Settings may also stand in the environment as MUSTER_… and in DIR/muster.toml. Exits
     /// with 64 when one of them can't be used.
-    Serve(Box<crate::config::ServeFlags>),
+    Serve(crate::config::ServeFlags),
     #[command(flatten)]
     Fleet(FleetCommand),
 }

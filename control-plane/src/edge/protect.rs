@@ -8,7 +8,6 @@ use super::limits::{MAX_REQUEST_BODY_BYTES, REQUEST_TIMEOUT};
 
 /// `router` with a limit on bodies and on the time until an answer begins; streams may last. A handler that panics
 /// costs its own request only.
-#[must_use]
 pub fn protect_public(router: Router) -> Router {
     router
         .layer(RequestBodyLimitLayer::new(MAX_REQUEST_BODY_BYTES))

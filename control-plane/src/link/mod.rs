@@ -6,8 +6,10 @@
 
 mod acks;
 mod budget;
+mod end;
 mod enroll;
 mod pulse;
+mod receive;
 mod service;
 mod status;
 mod stream;
@@ -24,7 +26,6 @@ use crate::edge::limits::MAX_AGENT_MESSAGE_BYTES;
 const MAX_ENROLL_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// The services on the agents' name.
-#[must_use]
 pub fn router(context: LinkContext) -> Router {
     let enroll = EnrollServiceServer::new(enroll::Enroller::new(context.clone()))
         .max_decoding_message_size(MAX_ENROLL_MESSAGE_BYTES);

@@ -9,27 +9,24 @@ use std::{future, time::Duration};
 
 use muster_shared::{
     id::{OrgId, ServerId},
-    wire::{self, agent_message::Kind, control_message},
+    wire::{self, control_message},
 };
-use prost::Message as _;
-use ring::digest;
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout},
 };
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 
 use super::{
     acks::Acks,
     budget::Budget,
+    end::{End, unreadable},
     pulse::{Beat, Pulse},
     service::LinkContext,
     status::refusal,
 };
 use crate::{
-    commands::{self, Recorded},
     error::{Error, ErrorKind},
-    events::EventKind,
     ingest::{Incoming, Outcome, Verdict},
     sessions::{Cut, SessionGuard},
 };
@@ -42,8 +39,6 @@ pub(super) const OUTBOUND_MESSAGES: usize = 32;
 const SLOW_READER: Duration = Duration::from_secs(20);
 /// From the Welcome to the host's Confirm (`confirm_timeout`).
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(15);
-/// Between attempts to store what must not be lost, while the database is away.
-const RETRY: Duration = Duration::from_millis(500);
 
 /// Whose stream it is.
 #[derive(Debug, Clone, Copy)]
@@ -55,18 +50,6 @@ pub(super) struct Host {
     pub(super) not_after_us: i64,
     /// What the Welcome said about being watched.
     pub(super) told_live: bool,
-}
-
-/// Why a stream ended.
-#[derive(Debug)]
-enum End {
-    /// The host closed it or the connection is gone.
-    Gone,
-    /// The control plane stops: the host shall come back.
-    Stopping,
-    Cut(Cut),
-    /// We ended it, for this reason.
-    Refused(Status, &'static str),
 }
 
 /// What the stream does next.
@@ -82,25 +65,25 @@ enum Next {
 }
 
 pub(super) struct HostStream {
-    context: LinkContext,
-    host: Host,
-    inbound: Streaming<wire::AgentMessage>,
-    outbound: mpsc::Sender<Result<wire::ControlMessage, Status>>,
-    guard: SessionGuard,
-    outcomes: (mpsc::Sender<Outcome>, mpsc::Receiver<Outcome>),
-    acks: Acks,
-    budget: Budget,
+    pub(super) context: LinkContext,
+    pub(super) host: Host,
+    pub(super) inbound: Streaming<wire::AgentMessage>,
+    pub(super) outbound: mpsc::Sender<Result<wire::ControlMessage, Status>>,
+    pub(super) guard: SessionGuard,
+    pub(super) outcomes: (mpsc::Sender<Outcome>, mpsc::Receiver<Outcome>),
+    pub(super) acks: Acks,
+    pub(super) budget: Budget,
     /// From the host's Confirm on.
-    pulse: Option<Pulse>,
-    confirm_by: Instant,
-    in_flight: u32,
+    pub(super) pulse: Option<Pulse>,
+    pub(super) confirm_by: Instant,
+    pub(super) in_flight: u32,
     /// A frame that found the queue full.
-    held: Option<Box<Incoming>>,
+    pub(super) held: Option<Box<Incoming>>,
     /// The host spoke too fast; nothing is read until then.
-    quiet_until: Option<Instant>,
-    reading_since: Option<Instant>,
-    told_live: bool,
-    lease_owner: String,
+    pub(super) quiet_until: Option<Instant>,
+    pub(super) reading_since: Option<Instant>,
+    pub(super) told_live: bool,
+    pub(super) lease_owner: String,
 }
 
 impl HostStream {
@@ -228,114 +211,8 @@ impl HostStream {
         }
     }
 
-    async fn message(&mut self, message: wire::AgentMessage) -> Result<(), End> {
-        let now_us = self.context.clock.now_us();
-        self.guard.seen(now_us);
-        if let Some(wait) = self.budget.take(message.encoded_len(), now_us) {
-            metrics::counter!("muster_link_throttled_total").increment(1);
-            self.quiet_until = Some(Instant::now() + wait);
-        }
-        let is_confirmed = self.pulse.is_some();
-        match message.kind {
-            Some(Kind::Confirm(confirm)) if confirm.generation == self.host.generation => self.confirmed().await,
-            Some(Kind::Hello(_) | Kind::Confirm(_)) => {
-                Err(self.refuse("unexpected_message", "the stream is open already"))
-            }
-            _ if !is_confirmed => Err(self.refuse("confirm_expected", "the welcome has to be confirmed first")),
-            Some(Kind::Frame(frame)) => self.frame(frame),
-            Some(Kind::Facts(report)) => self.facts(report).await,
-            Some(Kind::CommandUpdate(update)) => self.command_update(update).await,
-            Some(Kind::Pong(pong)) => {
-                if let Some(pulse) = &mut self.pulse
-                    && let Some(round_trip) = pulse.answered(pong.nonce, Instant::now())
-                {
-                    metrics::histogram!("muster_link_round_trip_seconds").record(round_trip);
-                }
-                Ok(())
-            }
-            // A newer agent's message: the wire only grows.
-            None => {
-                metrics::counter!("muster_link_unknown_messages_total").increment(1);
-                Ok(())
-            }
-        }
-    }
-
-    async fn confirmed(&mut self) -> Result<(), End> {
-        if self.pulse.is_some() {
-            return Ok(());
-        }
-        let Host { org, server, generation, .. } = self.host;
-        let store = &self.context.store;
-        self.insist(|| async move { Ok(store.confirm_generation(org, server, generation).await?) }).await;
-        self.pulse = Some(Pulse::start(Instant::now()));
-        self.obey().await?;
-        self.look_at_the_clock()?;
-        self.dispatch().await
-    }
-
-    fn frame(&mut self, frame: wire::Frame) -> Result<(), End> {
-        let (epoch, seq) = (frame.epoch, frame.seq);
-        let head = self.context.heads.cell(self.host.org, self.host.server);
-        let accepted = {
-            let mut head = head.lock();
-            if head.is_overfull() {
-                *head = crate::metrics::head::Head::default();
-                return Err(self.refuse("too_many_series", "too many series were declared: declare those alive anew"));
-            }
-            head.accept(frame)
-        };
-        match accepted {
-            Ok(frame) => {
-                metrics::counter!("muster_ingest_series_refused_total").increment(frame.refused_series as u64);
-                self.in_flight += 1;
-                let outcomes = self.outcomes.0.clone();
-                self.held =
-                    Some(Box::new(Incoming { org: self.host.org, server: self.host.server, frame, head, outcomes }));
-            }
-            Err(poison) => {
-                metrics::counter!("muster_ingest_poison_total", "reason" => poison.word()).increment(1);
-                tracing::warn!(server = %self.host.server, epoch, seq, reason = poison.word(), "frame quarantined: it can't be read");
-                self.acks.add(epoch, seq);
-            }
-        }
-        Ok(())
-    }
-
-    async fn facts(&mut self, report: wire::FactsReport) -> Result<(), End> {
-        let Host { org, server, .. } = self.host;
-        if digest::digest(&digest::SHA256, &report.json).as_ref() != report.sha256 {
-            metrics::counter!("muster_link_facts_refused_total").increment(1);
-            return Err(self.refuse("facts_damaged", "the facts don't match their hash"));
-        }
-        let (servers, now_us) = (&self.context.servers, self.context.clock.now_us());
-        self.insist(|| servers.record_facts(org, server, &report.json, report.collected_at_us, now_us)).await;
-        // Facts that can't be read are acknowledged as well: sending them again would not make them readable.
-        self.send(control_message::Kind::FactsAck(wire::FactsAck { sha256: report.sha256 })).await
-    }
-
-    async fn command_update(&mut self, update: wire::CommandUpdate) -> Result<(), End> {
-        let server = self.host.server;
-        let ack = wire::CommandAck { command_id: update.command_id.clone(), seq: update.seq };
-        match commands::parse_update(update) {
-            Ok((id, update)) => {
-                let (commands, now_us) = (&self.context.commands, self.context.clock.now_us());
-                let recorded = self.insist(|| commands.record(server, id, &update, now_us)).await;
-                if matches!(recorded, Some(Recorded::Unknown | Recorded::Foreign)) {
-                    metrics::counter!("muster_link_updates_refused_total").increment(1);
-                    tracing::warn!(%server, command = %id, "update for a command this server was not given");
-                }
-            }
-            Err(error) => {
-                metrics::counter!("muster_link_updates_refused_total").increment(1);
-                tracing::warn!(%server, error = %crate::app::chain(&error), "update can't be read");
-            }
-        }
-        self.send(control_message::Kind::CommandAck(ack)).await
-    }
-
     /// Does as the registry says: looks for commands, tells the host whether somebody watches.
-    async fn obey(&mut self) -> Result<(), End> {
+    pub(super) async fn obey(&mut self) -> Result<(), End> {
         let orders = self.guard.orders.borrow_and_update().clone();
         if let Some(why) = orders.cut {
             return Err(End::Cut(why));
@@ -351,7 +228,7 @@ impl HostStream {
     }
 
     /// Delivers what waits for this host. A failing store is no reason to end: the periodic scan wakes us again.
-    async fn dispatch(&mut self) -> Result<(), End> {
+    pub(super) async fn dispatch(&mut self) -> Result<(), End> {
         let (commands, server) = (self.context.commands.clone(), self.host.server);
         let claimed = commands.claim(server, &self.lease_owner, self.context.clock.now_us()).await;
         for command in claimed.unwrap_or_else(|error| not_now(server, &error)) {
@@ -365,7 +242,7 @@ impl HostStream {
         Ok(())
     }
 
-    fn look_at_the_clock(&mut self) -> Result<(), End> {
+    pub(super) fn look_at_the_clock(&mut self) -> Result<(), End> {
         if self.host.not_after_us <= self.context.clock.now_us() {
             let detail = "the host's certificate has expired: renew it and connect again";
             return Err(End::Refused(
@@ -394,7 +271,7 @@ impl HostStream {
     }
 
     /// Sends what must not be dropped.
-    async fn send(&self, kind: control_message::Kind) -> Result<(), End> {
+    pub(super) async fn send(&self, kind: control_message::Kind) -> Result<(), End> {
         match timeout(SLOW_READER, self.outbound.send(message(kind))).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(End::Gone),
@@ -402,67 +279,12 @@ impl HostStream {
         }
     }
 
-    /// Stores what must not be lost: while the database is away, it is tried again and nothing more is read. `None`
-    /// for what the store will never take.
-    async fn insist<T, F>(&self, mut store: impl FnMut() -> F) -> Option<T>
-    where
-        F: Future<Output = Result<T, Error>>,
-    {
-        loop {
-            match store().await {
-                Ok(stored) => return Some(stored),
-                Err(error) if error.kind == ErrorKind::Unavailable => {
-                    metrics::counter!("muster_link_store_retries_total").increment(1);
-                    sleep(RETRY).await;
-                }
-                Err(error) => {
-                    metrics::counter!("muster_link_store_refused_total").increment(1);
-                    tracing::warn!(server = %self.host.server, code = error.code, error = %crate::app::chain(&error), "not stored");
-                    return None;
-                }
-            }
-        }
-    }
-
-    fn refuse(&self, code: &'static str, detail: &str) -> End {
+    pub(super) fn refuse(&self, code: &'static str, detail: &str) -> End {
         End::Refused(refusal(ErrorKind::Precondition, code, detail), code)
-    }
-
-    async fn finish(self, end: End) {
-        let Host { org, server, generation, .. } = self.host;
-        let (status, why) = farewell(&end);
-        if let End::Cut(Cut::Retired) = end {
-            let retire = control_message::Kind::Retire(wire::Retire { reason: "the server was deleted".to_owned() });
-            let _ = self.outbound.try_send(message(retire));
-        }
-        if let Some(status) = status {
-            // A full queue means that the host isn't reading; it learns when it connects again.
-            let _ = self.outbound.try_send(Err(status));
-        }
-        let was_current = self.guard.leave();
-        tracing::info!(%server, generation, why, "agent disconnected");
-        if matches!(end, End::Stopping) {
-            // Everybody is set offline by one statement when the process stops.
-            return;
-        }
-        let context = &self.context;
-        if let Err(error) = context.commands.requeue_lost(&self.lease_owner).await {
-            not_now::<()>(server, &error);
-        }
-        if was_current {
-            match context.store.close_session(org, server, generation, context.clock.now_us()).await {
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::warn!(%server, error = %crate::app::chain(&error), "agent not recorded as offline yet")
-                }
-            }
-            context.events.publish(org, server, EventKind::AgentOffline);
-            context.events.publish(org, server, EventKind::ServerChanged);
-        }
     }
 }
 
-fn message(kind: control_message::Kind) -> Result<wire::ControlMessage, Status> {
+pub(super) fn message(kind: control_message::Kind) -> Result<wire::ControlMessage, Status> {
     Ok(wire::ControlMessage { kind: Some(kind) })
 }
 
@@ -473,37 +295,7 @@ async fn wait_until(moment: Option<Instant>) {
     }
 }
 
-fn not_now<T>(server: ServerId, error: &Error) -> Vec<T> {
+pub(super) fn not_now<T>(server: ServerId, error: &Error) -> Vec<T> {
     tracing::warn!(%server, error = %crate::app::chain(error), "commands not looked at: the scan comes again");
     Vec::new()
-}
-
-/// The end of a stream that can't be read on: the host broke a bound, or the connection broke.
-fn unreadable(status: Status) -> End {
-    let word = match status.code() {
-        Code::OutOfRange | Code::ResourceExhausted => "message_too_large",
-        Code::Internal | Code::InvalidArgument => "message_unreadable",
-        _ => return End::Gone,
-    };
-    metrics::counter!("muster_link_refused_total", "reason" => word).increment(1);
-    End::Refused(status, word)
-}
-
-/// What the host hears last, and the log's word for it.
-fn farewell(end: &End) -> (Option<Status>, &'static str) {
-    match end {
-        End::Gone => (None, "gone"),
-        End::Stopping => (Some(Status::unavailable("the control plane is stopping: connect again")), "stopping"),
-        End::Refused(status, why) => (Some(status.clone()), why),
-        End::Cut(why) => {
-            let kind = if *why == Cut::Superseded { ErrorKind::Precondition } else { ErrorKind::PermissionDenied };
-            let detail = match why {
-                Cut::Superseded => "a newer stream of this host took over",
-                Cut::Revoked => "this identity was revoked: join the server again with a new token",
-                Cut::Quarantined => "two machines showed this identity: release the quarantine and join the right one",
-                Cut::Retired => "this server was deleted",
-            };
-            (Some(refusal(kind, why.as_str(), detail)), why.as_str())
-        }
-    }
 }

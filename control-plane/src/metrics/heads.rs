@@ -25,7 +25,6 @@ pub struct HeadCell(Arc<Mutex<Head>>);
 
 impl HeadCell {
     /// The head, for as long as the answer lives; nothing waits while holding it.
-    #[must_use]
     pub fn lock(&self) -> MutexGuard<'_, Head> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,6 +1,6 @@
 //! Raw samples of one metric over a range of time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use muster_shared::{
     id::{OrgId, ServerId},
@@ -43,14 +43,16 @@ pub async fn series(
     let mut found: BTreeMap<Series, BTreeMap<i64, f64>> = BTreeMap::new();
     let mut count = 0;
     for frame in frames {
-        if !wanted.contains_key(&frame.epoch) {
-            let of_epoch = store.series_of(org, server, frame.epoch).await?;
-            let of_metric = of_epoch.into_iter().filter(|(_, series)| series.name == metric).collect();
-            wanted.insert(frame.epoch, of_metric);
-        }
+        let of_metric = match wanted.entry(frame.epoch) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let of_epoch = store.series_of(org, server, frame.epoch).await?;
+                place.insert(of_epoch.into_iter().filter(|(_, series)| series.name == metric).collect())
+            }
+        };
         let columns = metric::decode(frame.encoding, &frame.payload).map_err(Error::internal)?;
         for (id, values) in &columns.values {
-            let Some(series) = wanted.get(&frame.epoch).and_then(|series| series.get(id)) else { continue };
+            let Some(series) = of_metric.get(id) else { continue };
             let points = columns.ticks_us.iter().zip(values).filter_map(|(at_us, value)| Some((*at_us, (*value)?)));
             let points = points.filter(|(at_us, _)| (from_us..=to_us).contains(at_us));
             let into = found.entry(series.clone()).or_default();
