@@ -5,6 +5,7 @@
 
 use std::{fmt, net::Ipv6Addr, str::FromStr};
 
+use muster_shared::policy::Family;
 use ring::digest::{SHA256, digest};
 
 /// The script, with `@NAMES@` for what is filled in.
@@ -134,12 +135,16 @@ impl JoinLines {
     /// Each works in bash, dash and busybox's sh, leaves no file behind, and ends with the script's exit code. The
     /// certificate is not judged, because the script's SHA-256 is.
     #[must_use]
-    pub fn new(origin: &Origin, token: &str, install_sha256: &str) -> Self {
+    pub fn new(origin: &Origin, token: &str, install_sha256: &str, allow: &[Family]) -> Self {
+        // The host's policy is written from the line, which its owner reads and pastes, never from a message. A line
+        // that asks for no more than the default says nothing, so that a policy already there stays as it is.
+        let more = allow.iter().any(|family| *family != Family::Observe);
+        let allow: String = allow.iter().filter(|_| more).map(|family| format!(" --allow {family}")).collect();
         let line = |fetch: &str| {
             format!(
                 "( umask 077; f=$(mktemp) || exit 1; \
                  if {fetch} && echo '{install_sha256}  '\"$f\" | sha256sum -c >/dev/null 2>&1; \
-                 then MUSTER_JOIN_TOKEN='{token}' sh \"$f\"; \
+                 then MUSTER_JOIN_TOKEN='{token}' sh \"$f\"{allow}; \
                  else echo 'muster: the install script could not be fetched, or is not the one this line was made for; nothing was run' >&2; false; fi; \
                  r=$?; rm -f \"$f\"; exit $r )"
             )
@@ -223,6 +228,13 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_line_that_asks_for_the_default_leaves_the_host_s_policy_alone() {
+        let origin = Origin::https("fleet.example.com").expect("an origin");
+        let line = JoinLines::new(&origin, "mjt_secret", &"0".repeat(64), &[Family::Observe]).curl;
+        assert!(!line.contains("--allow"), "{line}");
+    }
+
     mod in_a_shell {
         use std::{
             fs,
@@ -266,16 +278,20 @@ mod tests {
 
         #[test]
         fn a_line_runs_its_own_script_and_no_other() {
-            let script = "printf '%s' \"$MUSTER_JOIN_TOKEN\"; exit 7\n";
+            let script = "printf '%s' \"$MUSTER_JOIN_TOKEN $*\"; exit 7\n";
             let sha256 = hex::encode(digest(&SHA256, script.as_bytes()));
             let origin = Origin::https("fleet.example.com").expect("an origin");
-            let lines = JoinLines::new(&origin, "mjt_secret", &sha256);
+            let lines = JoinLines::new(&origin, "mjt_secret", &sha256, &[Family::Observe, Family::Fix]);
             assert!(!shells().is_empty());
             for shell in shells() {
                 for line in [&lines.curl, &lines.wget] {
                     let folder = tempfile::tempdir().expect("a folder");
                     let output = run(&shell, line, script, folder.path());
-                    assert_eq!(String::from_utf8_lossy(&output.stdout), "mjt_secret", "{shell:?}");
+                    assert_eq!(
+                        String::from_utf8_lossy(&output.stdout),
+                        "mjt_secret --allow observe --allow fix",
+                        "{shell:?}"
+                    );
                     assert_eq!(output.status.code(), Some(7), "{shell:?}");
                     let output = run(&shell, line, "echo altered\n", folder.path());
                     assert_eq!(output.status.code(), Some(1), "{shell:?}");

@@ -62,7 +62,7 @@ pub async fn create(
     };
     let now_us = app.clock.now_us();
     let (token, secret) = app.enrollment.create_token(caller.org_id, new, caller.user_id, now_us).await?;
-    let lines = JoinLines::new(&origin, secret.reveal(), &script.sha256);
+    let lines = JoinLines::new(&origin, secret.reveal(), &script.sha256, &token.allowed_families);
     Ok(JoinTokenCreated {
         id: token.id.to_string(),
         token: secret.reveal().to_owned(),
