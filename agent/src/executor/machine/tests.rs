@@ -189,6 +189,9 @@ impl Shell {
 }
 
 proptest! {
+    // Each case syncs a real journal many times.
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     /// Whatever is submitted how often, and wherever the process dies: each command begins at most once, and ends in
     /// one way only.
     #[test]
