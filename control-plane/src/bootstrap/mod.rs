@@ -31,7 +31,7 @@ use crate::{
     progress::{self, ProgressSender, ProgressStream},
     servers::{AgentStatus, Servers, SshTarget},
     sessions::Sessions,
-    ssh::{AgentRun, Entering, Entrance, EntranceError, Session},
+    ssh::{AgentRun, Entering, Entrance, EntranceError, RunEvent, Session},
 };
 
 /// Time for the agent to install itself and join.
@@ -183,8 +183,7 @@ impl Bootstrap {
         let secret = SecretString::from(secret.reveal());
         let url = self.whereabouts.url(&session);
         let arguments =
-            ["join", "--url", &url, "--ca-sha256", &self.whereabouts.ca_sha256, "--token-file", "/dev/stdin"]
-                .map(str::to_owned);
+            ["join", "--url", &url, "--ca-sha256", &self.whereabouts.ca_sha256, "--token-file", "-"].map(str::to_owned);
         let joined = AgentRun {
             arguments: &arguments,
             sudo_mode: target.sudo_mode,
@@ -193,10 +192,8 @@ impl Bootstrap {
             time_limit: JOIN_TIME_LIMIT,
         };
         let arrived = self.join_and_arrive(teller, &session, joined, watching).await;
-        if arrived.is_err() {
-            // A token that was not used is of no more use. That it may stay for minutes is no reason to fail twice.
-            let _ = self.enrollment.revoke_token(org, token.id, self.clock.now_us()).await;
-        }
+        // What was used stays used; a host that had joined before leaves the token over.
+        let _ = self.enrollment.revoke_token(org, token.id, self.clock.now_us()).await;
         session.close().await;
         arrived
     }
@@ -222,11 +219,11 @@ impl Bootstrap {
             };
             tokio::select! {
                 biased;
-                Some(event) = told.recv() => teller.tell(Happening::Run(event)),
+                Some(event) = told.recv() => teller.hear_host(event)?,
                 ended = &mut joining, if arrival_limit.is_none() => {
                     ended?;
                     while let Ok(event) = told.try_recv() {
-                        teller.tell(Happening::Run(event));
+                        teller.hear_host(event)?;
                     }
                     arrival_limit = Some(tokio::time::Instant::now() + ARRIVAL_TIME_LIMIT);
                     teller.tell(Happening::Joined);
@@ -268,6 +265,20 @@ struct Teller<'a> {
 }
 
 impl Teller<'_> {
+    /// A host that is somebody else already stays so, and would be waited for in vain.
+    fn hear_host(&mut self, event: RunEvent) -> Result<(), Error> {
+        let other = story::joined_as(&event).filter(|joined| *joined != self.run.server);
+        self.tell(Happening::Run(event));
+        match other {
+            None => Ok(()),
+            Some(other) => {
+                let detail =
+                    format!("this host has joined already, as server {other}: use that server, or delete it first");
+                Err(Error::new(ErrorKind::Conflict, "joined_as_another", detail))
+            }
+        }
+    }
+
     fn tell(&mut self, happening: Happening) {
         for Step { step, message, more } in self.story.then(happening) {
             let mut data = json!({ "step": step, "message": message, "elapsed_ms": self.run.elapsed_ms() });
@@ -325,10 +336,10 @@ fn failure(run: &Run, step: &str, error: &EntranceError) -> Value {
 
 fn not_arrived(step: &str) -> Error {
     let detail = match step {
-        "online" => "the agent is online, but no sample came: see `journalctl -u muster-link` on the server",
+        "online" => "the agent is online, but no sample came: see `journalctl -u muster-agent-link` on the server",
         _ => {
             "the agent was installed, but did not connect: check that the server can reach the control plane's address, \
-             and see `journalctl -u muster-link` on it"
+             and see `journalctl -u muster-agent-link` on it"
         }
     };
     Error::new(ErrorKind::Unavailable, "agent_not_arrived", detail)

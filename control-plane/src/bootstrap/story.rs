@@ -3,6 +3,7 @@
 //! The host's end and this end report independently, so the same thing may be heard twice and in another order than
 //! it happened; the story is told once and in order.
 
+use muster_shared::id::ServerId;
 use serde_json::{Value, json};
 
 use crate::{servers::Fingerprint, ssh::RunEvent};
@@ -123,6 +124,13 @@ impl Story {
     }
 }
 
+/// The server that the agent says the host is.
+pub(super) fn joined_as(event: &RunEvent) -> Option<ServerId> {
+    let RunEvent::Line(line) = event else { return None };
+    let (_, rest) = line.split_once("joined as server ")?;
+    rest.split(|character: char| !character.is_ascii_hexdigit() && character != '-').next()?.parse().ok()
+}
+
 const WAITING: &str = "Joined: waiting for the agent to connect";
 
 /// A host's words, fit to be shown.
@@ -185,6 +193,18 @@ mod tests {
         assert_eq!((steps, over), (vec!["online", "first_sample"], false));
         let (steps, over) = told([Happening::Online, Happening::Sampled, Happening::Joined]);
         assert_eq!((steps, over), (vec!["online", "first_sample"], true));
+    }
+
+    #[test]
+    fn who_the_host_is_can_be_read_from_the_agents_words() {
+        let id = ServerId::generate();
+        for text in
+            [format!("joined as server {id}"), format!("this host has joined as server {id}; nothing was changed")]
+        {
+            assert_eq!(joined_as(&RunEvent::Line(text)), Some(id));
+        }
+        assert_eq!(joined_as(&RunEvent::Line("joined as server x".into())), None);
+        assert_eq!(joined_as(&RunEvent::Running), None);
     }
 
     #[test]
