@@ -109,7 +109,7 @@ async fn pushed_by_each_login(release: Release) -> Result<()> {
 }
 
 async fn stands(control_plane: &ControlPlane, server: &LabServer, id: &str) -> Result<()> {
-    let vm = control_plane.server(id).await?;
+    let vm = control_plane.rest().get(&format!("/api/v1/vms/{id}")).await?;
     assert_eq!((&vm["agent_status"], &vm["status"]), (&json!("online"), &json!("running")), "{vm}");
     assert_eq!(vm["ssh_host_key_fingerprint"], server.host_key_fingerprint().await?);
     let left = server.run(&["find", "/tmp", "/var/tmp", "/root", "/home", "-name", "muster*"]).await?;
@@ -171,7 +171,7 @@ async fn what_stops_a_run_is_told_with_a_remedy() -> Result<()> {
         assert_eq!((last.name.as_str(), &last.data["code"]), ("error", &json!(code)), "{}: {events:?}", login.name);
         assert_eq!(last.data["step"], step, "{}", login.name);
         assert!(last.data["remedy"].as_str().is_some_and(|words| words.len() > 20), "{}: {last:?}", login.name);
-        assert_eq!(control_plane.server(&id).await?["agent_status"], "none");
+        assert_eq!(control_plane.rest().get(&format!("/api/v1/vms/{id}")).await?["agent_status"], "none");
     }
     assert!(!server.exec(&["pidof", "muster-agent"]).await?.status.success());
     Ok(())

@@ -114,7 +114,7 @@ async fn each_failure_has_its_word_and_its_remedy() -> Result<()> {
 
     let id = stage.saved(json!({ "ssh_password": "wrong" })).await?;
     assert_eq!(stage.tested_saved(&id).await?["status"], "auth_failed");
-    assert_eq!(stage.control_plane.server(&id).await?["health_status"], "auth_failed");
+    assert_eq!(stage.control_plane.rest().get(&format!("/api/v1/vms/{id}")).await?["health_status"], "auth_failed");
     Ok(())
 }
 
@@ -122,10 +122,13 @@ async fn each_failure_has_its_word_and_its_remedy() -> Result<()> {
 async fn a_changed_host_key_stops_until_it_is_accepted() -> Result<()> {
     let stage = Stage::set(Release::Bullseye).await?;
     let id = stage.saved(json!({ "ssh_username": "deploy" })).await?;
-    assert_eq!(stage.control_plane.server(&id).await?["ssh_host_key_fingerprint"], Value::Null);
+    assert_eq!(
+        stage.control_plane.rest().get(&format!("/api/v1/vms/{id}")).await?["ssh_host_key_fingerprint"],
+        Value::Null
+    );
     assert_eq!(stage.tested_saved(&id).await?["status"], "success");
     let first = stage.server.host_key_fingerprint().await?;
-    let vm = stage.control_plane.server(&id).await?;
+    let vm = stage.control_plane.rest().get(&format!("/api/v1/vms/{id}")).await?;
     assert_eq!(vm["ssh_host_key_fingerprint"], first.as_str());
     assert_eq!((&vm["ssh_sudo_mode"], &vm["os_version"]), (&json!("sudo"), &json!("11")));
 
@@ -135,7 +138,7 @@ async fn a_changed_host_key_stops_until_it_is_accepted() -> Result<()> {
     assert_eq!(tested["status"], "host_key_mismatch", "{tested}");
     assert_eq!(tested["expected_host_key_fingerprint"], first.as_str());
     assert_eq!(tested["host_key_fingerprint"], second.as_str());
-    let vm = stage.control_plane.server(&id).await?;
+    let vm = stage.control_plane.rest().get(&format!("/api/v1/vms/{id}")).await?;
     assert_eq!(vm["ssh_host_key_offered"], second.as_str());
     assert_eq!(stage.tested_saved(&id).await?["status"], "host_key_mismatch");
 
