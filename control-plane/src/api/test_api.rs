@@ -33,7 +33,7 @@ impl Api {
         let data_dir = folder.path().join("data");
         let line = ["muster", "serve", "--data-dir", data_dir.to_str().expect("UTF-8")];
         let Ok(Cli { command: Command::Serve(flags), .. }) = Cli::try_parse_from(line) else { panic!("serve") };
-        let config = Config::load(*flags).expect("settings");
+        let config = Config::load(flags).expect("settings");
         let (app, _writer) = App::open(config, Clock::system(), CancellationToken::new()).await.expect("opens");
         let owner = std::fs::read_to_string(data_dir.join(OWNER_TOKEN_FILE)).expect("a token").trim().to_owned();
         Self { router: router(&app).await.expect("services"), app, owner, _folder: folder }
