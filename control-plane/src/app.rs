@@ -1,9 +1,9 @@
 //! The control plane put together: every noun's handle, the tasks that run beside the requests, and the way down.
 
-use std::{error::Error, io, os::unix::fs::DirBuilderExt as _, path::PathBuf, sync::Arc};
+use std::{error::Error, io, os::unix::fs::DirBuilderExt as _, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::Router;
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -32,6 +32,9 @@ use crate::{
     ssh::{AddressPolicy, Connector, Entrance},
     store::{Store, StoreError},
 };
+
+/// How long each of the last steps of stopping may take, after the doors are closed.
+const FINISH_GRACE: Duration = Duration::from_millis(400);
 
 /// Every handle a request may need. Clones share them.
 #[derive(Debug, Clone)]
@@ -212,16 +215,22 @@ impl App {
     async fn finish(self, tasks: TaskTracker, writing: JoinHandle<()>, stop_writing: CancellationToken) {
         for tracker in [&self.streams, &tasks] {
             tracker.close();
-            tracker.wait().await;
+            if timeout(FINISH_GRACE, tracker.wait()).await.is_err() {
+                tracing::warn!(tasks = tracker.len(), "tasks left behind: the database does not answer");
+            }
         }
         stop_writing.cancel();
-        if writing.await.is_err() {
-            tracing::error!("the writer of frames ended early");
+        if timeout(FINISH_GRACE, writing).await.is_err() {
+            tracing::warn!("frames left with their hosts: the database does not answer");
         }
-        if let Err(error) = self.store.close_every_session().await {
-            tracing::warn!(error = %chain(&error), "agents not recorded as offline");
-        }
-        self.store.close().await;
+        let closing = async {
+            if let Err(error) = self.store.close_every_session().await {
+                tracing::warn!(error = %chain(&error), "agents not recorded as offline");
+            }
+            self.store.close().await;
+        };
+        // The next start sets everybody offline as well.
+        let _ = timeout(FINISH_GRACE, closing).await;
     }
 }
 

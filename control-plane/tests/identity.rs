@@ -172,6 +172,19 @@ async fn revocation_cuts_the_stream_at_once_and_refuses_everything_after() {
 }
 
 #[tokio::test]
+async fn an_identity_withdrawn_by_another_process_is_cut_as_well() {
+    let plane = Plane::start().await;
+    let mut agent = plane.enrolled().await;
+    let mut link = agent.connect().await.expect("connected");
+    let other = muster::store::Store::open(&plane.app.config.database_url).await.expect("the same database");
+    assert!(other.revoke_agent(plane.org, agent.server(), plane.app.clock.now_us()).await.expect("revoked"));
+    let ended = timeout(Duration::from_secs(5), link.end()).await.expect("within 5 s");
+    assert_eq!(code(&ended), "revoked");
+    other.close().await;
+    plane.stopped().await;
+}
+
+#[tokio::test]
 async fn a_resumed_tls_session_is_judged_anew() {
     let plane = Plane::start().await;
     let mut agent = plane.enrolled().await;

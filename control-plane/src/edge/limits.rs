@@ -44,7 +44,7 @@ pub const AGENT_SEND_BUFFER_BYTES: usize = 16 * 1024;
 pub const PING_INTERVAL: Duration = Duration::from_secs(10);
 pub const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long connections may take to finish when the control plane stops; then they are cut.
-pub const DRAIN_GRACE: Duration = Duration::from_secs(4);
+pub const DRAIN_GRACE: Duration = Duration::from_secs(3);
 
 /// The bounds that a door enforces on its own.
 #[derive(Debug, Clone)]

@@ -122,8 +122,10 @@ impl HostStream {
         let end = loop {
             let next = self.next().await;
             let mut cut = self.guard.orders.clone();
+            let stopping = self.context.shutdown.clone();
             let handled = tokio::select! {
                 handled = self.handle(next) => handled,
+                () = stopping.cancelled() => Err(End::Stopping),
                 // Whatever the store is slow at, a withdrawn identity is out at once.
                 Ok(why) = async { cut.wait_for(|orders| orders.cut.is_some()).await.map(|orders| orders.cut) } => {
                     Err(why.map_or(End::Gone, End::Cut))

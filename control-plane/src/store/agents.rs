@@ -151,6 +151,19 @@ impl Store {
         Ok(done.rows_affected())
     }
 
+    /// Every agent that may not connect though it has an identity, whoever withdrew it.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError).
+    pub async fn withdrawn_agents(&self) -> Result<Vec<(ServerId, AgentStatus)>> {
+        sqlx::query("SELECT id, agent_status FROM servers WHERE agent_status IN ('quarantined', 'revoked', 'retired')")
+            .fetch_all(self.read())
+            .await?
+            .iter()
+            .map(|row| Ok((row.parsed("id")?, row.word("agent_status", AgentStatus::parse)?)))
+            .collect()
+    }
+
     /// Records when hosts were last heard of, in one transaction.
     ///
     /// # Errors
