@@ -258,13 +258,15 @@ mod tests {
                 fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
             }
             fs::create_dir_all(folder.join("tmp")).expect("made");
-            let path = format!("{}:/usr/local/bin:/usr/bin:/bin", folder.display());
+            // Functions, because busybox takes its own wget before any in the path.
+            let folder_text = folder.display();
+            let line =
+                format!("curl() {{ '{folder_text}/curl' \"$@\"; }}; wget() {{ '{folder_text}/wget' \"$@\"; }}; {line}");
             let (program, arguments) = shell.split_first().expect("a shell");
             Command::new(program)
                 .args(arguments)
                 .arg("-c")
                 .arg(line)
-                .env("PATH", path)
                 .env("TMPDIR", folder.join("tmp"))
                 .output()
                 .expect("the shell runs")
