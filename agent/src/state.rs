@@ -39,7 +39,7 @@ impl Paths {
         if state_dir == Path::new(DEFAULT_STATE_DIR) {
             Self { state_dir: state_dir.into(), config_dir: DEFAULT_CONFIG_DIR.into(), run_dir: DEFAULT_RUN_DIR.into() }
         } else {
-            Self { state_dir: state_dir.into(), config_dir: state_dir.join("executor"), run_dir: state_dir.join("run") }
+            Self { state_dir: state_dir.into(), config_dir: state_dir.into(), run_dir: state_dir.join("run") }
         }
     }
 

@@ -98,12 +98,15 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     Ok(exit)
 }
 
+/// A new identity, and where to dial from now on.
+type Renewal = Result<(Identity, Option<wire::Endpoints>), EnrollError>;
+
 /// One thing the loop woke up for.
 enum Happened {
     Tick,
     Executor(Option<FromExecutor>),
     Stream(FromStream),
-    Renewed(Result<(Identity, Option<wire::Endpoints>), EnrollError>),
+    Renewed(Renewal),
     DialDue,
     SessionDue,
     SyncDue,
@@ -129,7 +132,7 @@ struct Link {
     reconnect: Backoff,
     denied: Backoff,
     renew_again: Backoff,
-    renewal: Option<JoinHandle<Result<(Identity, Option<wire::Endpoints>), EnrollError>>>,
+    renewal: Option<JoinHandle<Renewal>>,
     wire: Wire,
     session: Session,
     spool: Spool,
@@ -352,7 +355,7 @@ impl Link {
         self.renewal = Some(tokio::spawn(async move { enroll::renew(&dialer, attempt, &identity).await }));
     }
 
-    fn renewed(&mut self, outcome: Result<(Identity, Option<wire::Endpoints>), EnrollError>, now: Instant) {
+    fn renewed(&mut self, outcome: Renewal, now: Instant) {
         let taken = outcome.map_err(|error| chain(&error)).and_then(|(identity, endpoints)| {
             self.settings.state.save_identity(&identity).map_err(|error| chain(&error))?;
             self.identity = identity;
@@ -403,7 +406,10 @@ impl Link {
                 }
             }
             Action::SaveGeneration(generation) => match self.settings.state.save_generation(generation) {
-                Ok(()) => self.tell(Event::GenerationSaved(generation)),
+                Ok(()) => {
+                    tracing::info!(generation, spooled_frames = self.session.held_frames(), "connected");
+                    self.tell(Event::GenerationSaved(generation));
+                }
                 Err(error) => {
                     tracing::error!(error = %chain(&error), "the session's generation can't be saved");
                     self.give_up("the session's generation can't be saved");
