@@ -54,7 +54,7 @@ impl CommandsCommand {
                 let request = wire::ListCommandsRequest { server, skip, limit };
                 let commands = fleet.list_commands(request).await?.into_inner().commands;
                 let commands: Vec<Command> = commands.into_iter().map(Command::from).collect();
-                return output.print(&commands, |commands| draw(commands, now_us));
+                return output.print(commands.as_slice(), |commands| draw(commands, now_us));
             }
             Self::Show { id } => fleet.get_command(wire::GetCommandRequest { id }).await?.into_inner(),
             Self::Cancel { id } => fleet.cancel_command(wire::CancelFleetCommandRequest { id }).await?.into_inner(),
@@ -63,7 +63,7 @@ impl CommandsCommand {
     }
 }
 
-fn draw(commands: &Vec<Command>, now_us: i64) -> String {
+fn draw(commands: &[Command], now_us: i64) -> String {
     let rows = commands.iter().map(|command| {
         vec![
             command.id.clone(),

@@ -60,7 +60,7 @@ impl JoinTokensCommand {
             Self::List => {
                 let tokens = fleet.list_join_tokens(wire::ListJoinTokensRequest {}).await?.into_inner().join_tokens;
                 let tokens: Vec<JoinToken> = tokens.into_iter().map(JoinToken::from).collect();
-                output.print(&tokens, draw)
+                output.print(tokens.as_slice(), draw)
             }
             Self::Revoke { id } => {
                 fleet.revoke_join_token(wire::RevokeJoinTokenRequest { id: id.clone() }).await?;
@@ -78,7 +78,7 @@ fn draw_created(token: &JoinTokenCreated) -> String {
     )
 }
 
-fn draw(tokens: &Vec<JoinToken>) -> String {
+fn draw(tokens: &[JoinToken]) -> String {
     let time =
         |time: Option<crate::api::model::time::Time>| time.map_or_else(|| "-".to_owned(), |time| time.to_string());
     let rows = tokens.iter().map(|token| {

@@ -40,7 +40,11 @@ impl<'a> Output<'a> {
     ///
     /// # Errors
     /// When nobody reads any more.
-    pub fn print<T: Serialize>(&mut self, answer: &T, table: impl FnOnce(&T) -> String) -> Result<(), Failure> {
+    pub fn print<T: Serialize + ?Sized>(
+        &mut self,
+        answer: &T,
+        table: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
         let text = match self.format {
             Format::Table => table(answer),
             Format::Json => serde_json::to_string_pretty(answer).map_err(unprintable)?,

@@ -132,7 +132,7 @@ async fn list(args: ListArgs, fleet: &mut Fleet, output: &mut Output<'_>) -> Res
     let servers = fleet.list_servers(request).await?.into_inner().servers;
     let vms: Vec<Vm> = servers.into_iter().map(Vm::from).collect();
     let now_us = Clock::system().now_us();
-    output.print(&vms, |vms| draw(vms, now_us))
+    output.print(vms.as_slice(), |vms| draw(vms, now_us))
 }
 
 fn create(
@@ -180,7 +180,7 @@ fn update(
     })
 }
 
-fn draw(vms: &Vec<Vm>, now_us: i64) -> String {
+fn draw(vms: &[Vm], now_us: i64) -> String {
     if vms.is_empty() {
         return "no servers yet: `muster join-tokens create` makes a line to paste on one\n".to_owned();
     }
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_list_is_a_table() {
-        insta::assert_snapshot!(draw(&vec![vm(), waiting()], NOW_US));
+        insta::assert_snapshot!(draw(&[vm(), waiting()], NOW_US));
     }
 
     #[test]

@@ -74,7 +74,6 @@ pub fn routes() -> Routes {
 }
 
 /// The router that serves them: errors always have a body, requests always have an id.
-#[must_use]
 pub fn router(app: &App) -> Router {
     let routes = routes();
     let document = Document::of(&routes);

@@ -101,7 +101,6 @@ impl Routes {
     }
 
     /// The routes.
-    #[must_use]
     pub fn iter(&self) -> std::slice::Iter<'_, Route> {
         self.routes.iter()
     }
@@ -120,7 +119,6 @@ impl Routes {
     }
 
     /// The router that serves them.
-    #[must_use]
     pub fn into_router(self, app: &App) -> Router<App> {
         self.routes.into_iter().fold(Router::new(), |router, route| {
             let handler = match route.admission {
