@@ -55,9 +55,8 @@ pub async fn join(args: JoinArgs, out: &mut impl Write) -> Result<(), Failure> {
         }
         Err(error) => return Err(Failure::new(Exit::Failed, chain(&error))),
     };
-    if let Some(identity) = previous.as_ref().filter(|_| !args.force)
-        && still_stands(&paths, identity, &args)
-    {
+    let standing = previous.as_ref().filter(|identity| !args.force && still_stands(&paths, identity, &args));
+    if let Some(identity) = standing {
         say(out, &format!("this host has joined as server {}; nothing was changed", identity.server_id))?;
         if !args.allow.is_empty() {
             save_policy(&paths, &args.allow)?;
@@ -75,7 +74,7 @@ pub async fn join(args: JoinArgs, out: &mut impl Write) -> Result<(), Failure> {
         say(out, &format!("joined as server {}", enrolled.identity.server_id))?;
     }
     if with_service {
-        install::install(out)
+        install::install(standing.is_none(), out)
     } else if args.no_service {
         Ok(())
     } else {

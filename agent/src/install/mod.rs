@@ -75,11 +75,11 @@ pub fn copy_binary() -> Result<String, Failure> {
     Ok(BINARY.to_owned())
 }
 
-/// Installs and starts both services; where all is in place already, nothing is disturbed.
+/// Installs and starts both services. Running ones are started anew only if something changed or the identity is new.
 ///
 /// # Errors
 /// [`Failure`] with what the failing program said.
-pub fn install(out: &mut impl Write) -> Result<(), Failure> {
+pub fn install(new_identity: bool, out: &mut impl Write) -> Result<(), Failure> {
     create_user()?;
     let before = fs::read(BINARY).ok();
     copy_binary()?;
@@ -92,7 +92,7 @@ pub fn install(out: &mut impl Write) -> Result<(), Failure> {
         run("systemctl", &["daemon-reload"])?;
     }
     run("systemctl", &[&["enable", "--quiet"][..], &names].concat())?;
-    let verb = if changed { "restart" } else { "start" };
+    let verb = if changed || new_identity { "restart" } else { "start" };
     run("systemctl", &[&[verb][..], &names].concat())?;
     writeln!(out, "the agent runs and starts at boot; look at it with: systemctl status {}", names.join(" "))
         .map_err(|error| Failure::new(Exit::Failed, error.to_string()))

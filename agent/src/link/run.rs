@@ -76,6 +76,8 @@ pub enum LinkError {
     Dial(#[from] DialError),
     #[error("the spool can't be opened")]
     Spool(#[source] std::io::Error),
+    #[error("this host has joined as another server; starting over as that one")]
+    Replaced,
 }
 
 /// Runs until `shutdown` ends or the control plane retires this host.
@@ -87,7 +89,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     tokio::pin!(shutdown);
     let exit = loop {
         if let Some(exit) = link.exit.take() {
-            break exit;
+            break exit?;
         }
         tokio::select! {
             () = &mut shutdown => break Exit::Stopped,
@@ -146,7 +148,7 @@ struct Link {
     facts_at: Instant,
     containers_at: Instant,
     certificate_at: Instant,
-    exit: Option<Exit>,
+    exit: Option<Result<Exit, LinkError>>,
 }
 
 impl Link {
@@ -210,7 +212,7 @@ impl Link {
             Happened::Tick => self.tick(now),
             Happened::Executor(Some(event)) => self.executor_said(event, now),
             // The port's task ended with the runtime: nothing can be heard any more.
-            Happened::Executor(None) => self.exit = Some(Exit::Stopped),
+            Happened::Executor(None) => self.exit = Some(Ok(Exit::Stopped)),
             Happened::Stream(event) => self.stream_said(event),
             Happened::Renewed(outcome) => self.renewed(outcome, now),
             Happened::DialDue => self.dial(),
@@ -336,8 +338,11 @@ impl Link {
             "no stream to the control plane"
         );
         self.attempt = self.attempt.wrapping_add(1);
-        if ended.asks_for_renewal() {
-            self.renew();
+        if ended.is_denied() || ended.asks_for_renewal() {
+            let taken = self.take_identity_from_disk();
+            if !taken && ended.asks_for_renewal() {
+                self.renew();
+            }
         }
         self.wire = Wire::Waiting { until: Instant::now() + wait };
         self.tell(Event::Closed);
@@ -377,6 +382,21 @@ impl Link {
                 self.certificate_at = now + wait;
                 tracing::warn!(error, retry_in_ms = wait.as_millis() as u64, "the certificate was not renewed");
             }
+        }
+    }
+
+    /// A new join may have left a new identity; answers whether it did.
+    fn take_identity_from_disk(&mut self) -> bool {
+        match self.settings.state.identity() {
+            Ok(identity) if identity.server_id != self.identity.server_id => {
+                self.exit = Some(Err(LinkError::Replaced));
+                true
+            }
+            Ok(identity) if identity != self.identity => {
+                self.identity = identity;
+                self.take_new_credentials().is_ok()
+            }
+            _ => false,
         }
     }
 
@@ -432,7 +452,7 @@ impl Link {
                 self.settings.executor.ask(executor_request::Kind::Ack(wire::AckUpdates { command_id, seq }));
             }
             Action::Close(why) => self.give_up(why),
-            Action::Retire(reason) => self.exit = Some(Exit::Retired(reason)),
+            Action::Retire(reason) => self.exit = Some(Ok(Exit::Retired(reason))),
         }
     }
 
