@@ -9,11 +9,11 @@
 //!   process loses only the ticks that were not cut yet, at most [`cut::TICKS_PER_FRAME`].
 
 pub mod cut;
+mod found;
 mod segment;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    ffi::OsStr,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -29,7 +29,8 @@ use muster_shared::{
 
 use self::{
     cut::Cutter,
-    segment::{SUFFIX, Segment},
+    found::{Found, segment_files},
+    segment::Segment,
 };
 use crate::durable;
 
@@ -422,63 +423,6 @@ impl Spool {
             }
         }
     }
-}
-
-/// What lies in the folder.
-#[derive(Default)]
-struct Found {
-    segments: BTreeMap<FrameKey, Segment>,
-    ids: HashMap<Series, (u64, SeriesId)>,
-    next_series: SeriesId,
-    acknowledged: Vec<wire::FrameAck>,
-    counters: Counters,
-}
-
-impl Found {
-    fn add(&mut self, path: &Path) -> io::Result<()> {
-        let Some((segment, findings)) = Segment::scan(path)? else {
-            self.counters.damaged_segments += 1;
-            tracing::warn!(path = %path.display(), "removing a damaged spool segment");
-            return fs::remove_file(path);
-        };
-        self.counters.damaged_records += findings.damaged_records;
-        self.counters.torn_tails += u64::from(findings.torn);
-        self.acknowledged.extend(findings.acknowledged);
-        for declaration in findings.declarations {
-            let id = declaration.id;
-            self.next_series = self.next_series.max(id.saturating_add(1));
-            if let Ok(series) = Series::try_from(declaration) {
-                self.ids.insert(series, (segment.epoch, id));
-            }
-        }
-        self.segments.insert(segment.key(), segment);
-        Ok(())
-    }
-
-    fn apply_acknowledgements(&mut self) {
-        for ack in &self.acknowledged {
-            for segment in self.segments.values_mut().filter(|segment| segment.epoch == ack.epoch) {
-                for range in &ack.ranges {
-                    segment.forget(range.first, range.last);
-                }
-            }
-        }
-    }
-}
-
-fn segment_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        match path.extension().and_then(OsStr::to_str) {
-            Some(SUFFIX) => paths.push(path),
-            // Half-made when the process died: nothing was numbered by it.
-            Some("new") => fs::remove_file(&path)?,
-            _ => {}
-        }
-    }
-    paths.sort();
-    Ok(paths)
 }
 
 fn frame(key: FrameKey, columns: &Columns, declarations: Vec<wire::SeriesDeclaration>) -> wire::Frame {

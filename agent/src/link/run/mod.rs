@@ -3,12 +3,15 @@
 //! Timers are monotonic. Wall time stamps samples and judges certificates only, so a clock that jumps by years moves a
 //! tick by no more than a second.
 
+mod credentials;
+mod obey;
+
 use std::{sync::Arc, time::Duration};
 
 use muster_shared::{
     backoff::Backoff,
     facts::Container,
-    wire::{self, agent_message, executor_reply, executor_request},
+    wire::{self, executor_reply, executor_request},
 };
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::{
@@ -19,11 +22,11 @@ use tokio::{
 
 use super::{
     dial::{DialError, Dialer},
-    enroll::{self, EnrollError},
+    enroll::EnrollError,
     facts::FactsWatch,
     port::{ExecutorPort, FromExecutor},
     renew,
-    session::{Action, Event, HostWords, Session},
+    session::{Event, HostWords, Session},
     source::TickSource,
     stream::{self, Connection, Ended, FromStream},
 };
@@ -350,129 +353,6 @@ impl Link {
 
     fn give_up(&mut self, why: &'static str) {
         self.ended(&Ended::Given(why));
-    }
-
-    fn renew(&mut self) {
-        if self.renewal.is_some() {
-            return;
-        }
-        let (dialer, attempt, identity) = (self.dialer.clone(), self.attempt, self.identity.clone());
-        self.renewal = Some(tokio::spawn(async move { enroll::renew(&dialer, attempt, &identity).await }));
-    }
-
-    fn renewed(&mut self, outcome: Renewal, now: Instant) {
-        let taken = outcome.map_err(|error| chain(&error)).and_then(|(identity, endpoints)| {
-            self.settings.state.save_identity(&identity).map_err(|error| chain(&error))?;
-            self.identity = identity;
-            if let Some(endpoints) = endpoints {
-                self.settings.state.save_endpoints(&endpoints).map_err(|error| chain(&error))?;
-            }
-            self.take_new_credentials()
-        });
-        match taken {
-            Ok(()) => {
-                self.renew_again.succeeded();
-                tracing::info!(server_id = %self.identity.server_id, "renewed this host's certificate");
-                // Frames in flight go back to the backlog and are sent again under the new certificate.
-                self.wire = Wire::Waiting { until: now };
-                self.tell(Event::Closed);
-            }
-            Err(error) => {
-                let wait = self.renew_again.failed(dice());
-                self.certificate_at = now + wait;
-                tracing::warn!(error, retry_in_ms = wait.as_millis() as u64, "the certificate was not renewed");
-            }
-        }
-    }
-
-    /// A new join may have left a new identity; answers whether it did.
-    fn take_identity_from_disk(&mut self) -> bool {
-        match self.settings.state.identity() {
-            Ok(identity) if identity.server_id != self.identity.server_id => {
-                self.exit = Some(Err(LinkError::Replaced));
-                true
-            }
-            Ok(identity) if identity != self.identity => {
-                self.identity = identity;
-                self.take_new_credentials().is_ok()
-            }
-            _ => false,
-        }
-    }
-
-    fn take_new_credentials(&mut self) -> Result<(), String> {
-        let endpoints = self.settings.state.endpoints().map_err(|error| chain(&error))?;
-        self.dialer = Dialer::enrolled(&self.identity, &endpoints).map_err(|error| chain(&error))?;
-        let (from, to) = (self.identity.not_before_us, self.identity.not_after_us);
-        self.renew_due_us = renew::due_at_us(from, to, dice());
-        Ok(())
-    }
-
-    fn tell(&mut self, event: Event) {
-        let now = Instant::now().duration_since(self.started);
-        for action in self.session.handle(event, now) {
-            self.obey(action);
-        }
-    }
-
-    fn obey(&mut self, action: Action) {
-        match action {
-            Action::Send(kind) => self.send(kind),
-            Action::SendFrame { key, backfill } => {
-                let Wire::Up { declared, .. } = &mut self.wire else { return };
-                match self.spool.read(key, declared) {
-                    Some(frame) => self.send(agent_message::Kind::Frame(wire::Frame { backfill, ..frame })),
-                    None => self.tell(Event::Lost(vec![key])),
-                }
-            }
-            Action::SaveGeneration(generation) => match self.settings.state.save_generation(generation) {
-                Ok(()) => {
-                    tracing::info!(generation, spooled_frames = self.session.held_frames(), "connected");
-                    self.tell(Event::GenerationSaved(generation));
-                }
-                Err(error) => {
-                    tracing::error!(error = %chain(&error), "the session's generation can't be saved");
-                    self.give_up("the session's generation can't be saved");
-                }
-            },
-            Action::Free(ack) => self.spool.acknowledge(&ack),
-            Action::SetLive(live) => self.cutter.set_live(live),
-            Action::Cut => {
-                self.reconnect.succeeded();
-                self.denied.succeeded();
-                self.cutter.hurry();
-                self.cut();
-            }
-            Action::SaveEndpoints(endpoints) => self.save_endpoints(&endpoints),
-            Action::Submit(command) => self.settings.executor.ask(executor_request::Kind::Submit(command)),
-            Action::CancelCommand(command_id) => {
-                self.settings.executor.ask(executor_request::Kind::Cancel(wire::CancelCommand { command_id }));
-            }
-            Action::AckUpdates { command_id, seq } => {
-                self.settings.executor.ask(executor_request::Kind::Ack(wire::AckUpdates { command_id, seq }));
-            }
-            Action::Close(why) => self.give_up(why),
-            Action::Retire(reason) => self.exit = Some(Ok(Exit::Retired(reason))),
-        }
-    }
-
-    fn send(&mut self, kind: agent_message::Kind) {
-        let Wire::Up { outgoing, .. } = &self.wire else { return };
-        if outgoing.try_send(wire::AgentMessage { kind: Some(kind) }).is_err() {
-            self.give_up("the control plane takes no messages");
-        }
-    }
-
-    /// Saved now, used from the next dial on. What could not be used at all is not taken.
-    fn save_endpoints(&mut self, endpoints: &wire::Endpoints) {
-        let endpoints = self.dialer.complete(endpoints.clone());
-        match Dialer::enrolled(&self.identity, &endpoints) {
-            Ok(dialer) => match self.settings.state.save_endpoints(&endpoints) {
-                Ok(()) => self.dialer = dialer,
-                Err(error) => tracing::error!(error = %chain(&error), "new addresses can't be saved"),
-            },
-            Err(error) => tracing::warn!(error = %chain(&error), "the new addresses can't be used"),
-        }
     }
 
     fn end(mut self, exit: &Exit) -> Result<(), StateError> {
