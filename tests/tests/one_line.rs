@@ -64,10 +64,8 @@ async fn joins_and_stays_as_it_is(release: Release) -> Result<()> {
         println!("{release:?}: first sample {} ms after pasting the line ({})", took.as_millis(), fetcher.line());
         assert!(took <= FIRST_SAMPLE_LIMIT, "the first sample took {took:?}");
         let facts = control_plane.server_named(server.name()).await?.context("a server")?;
-        assert_eq!(
-            (facts["os_type"].as_str(), facts["os_version"].as_str()),
-            (Some("Debian"), Some(release.version()))
-        );
+        assert!(facts["os_type"].as_str().is_some_and(|os| os.contains("Debian")), "{facts}");
+        assert_eq!(facts["os_version"], release.version());
         for unit in ["muster-agent-link", "muster-agent-executor"] {
             assert_eq!(server.run(&["systemctl", "is-active", unit]).await?, "active", "{unit}");
         }

@@ -22,10 +22,14 @@ struct Joined {
     id: String,
 }
 
-async fn joined(variant: Variant, arguments: &[&str]) -> Result<Joined> {
+async fn joined(variant: Variant) -> Result<Joined> {
     let network = Network::create().await?;
-    let control_plane = Settings::new().reached_from(&network).start().await?;
-    let server = LabServer::start_with(&network, Release::Bookworm, variant, arguments).await?;
+    let server = LabServer::start(&network, Release::Bookworm, variant).await?;
+    join(server).await
+}
+
+async fn join(server: LabServer) -> Result<Joined> {
+    let control_plane = Settings::new().reached_from(server.network()).start().await?;
     let id = control_plane.join(&server).await?["id"].as_str().context("an id")?.to_owned();
     Ok(Joined { control_plane, server, id })
 }
@@ -63,7 +67,7 @@ impl Run {
 
 #[tokio::test]
 async fn a_server_without_docker_needs_setup_and_the_stream_says_so() -> Result<()> {
-    let joined = joined(Variant::Plain, &[]).await?;
+    let joined = joined(Variant::Plain).await?;
     let run = joined.preflight().await?;
     assert!(run.named("status").next().is_some_and(|status| status["step"].is_string()), "{run:?}");
     let os = run.named("os_info").next().context("os_info")?;
@@ -84,7 +88,7 @@ async fn a_server_without_docker_needs_setup_and_the_stream_says_so() -> Result<
 
 #[tokio::test]
 async fn docker_running_then_stopped_is_told_apart() -> Result<()> {
-    let joined = joined(Variant::Docker, &[]).await?;
+    let joined = joined(Variant::Docker).await?;
     assert_eq!(joined.preflight().await?.docker(), ["passed", "passed", "passed"]);
     joined.server.run(&["systemctl", "stop", "docker.socket", "docker.service"]).await?;
     let run = joined.preflight().await?;
@@ -95,7 +99,7 @@ async fn docker_running_then_stopped_is_told_apart() -> Result<()> {
 
 #[tokio::test]
 async fn a_user_outside_the_docker_group_is_found() -> Result<()> {
-    let joined = joined(Variant::Docker, &[]).await?;
+    let joined = joined(Variant::Docker).await?;
     joined.server.add_user("deploy", "battery staple", Sudo::No).await?;
     let path = format!("/api/v1/vms/{}", joined.id);
     let patched =
@@ -111,8 +115,8 @@ async fn a_user_outside_the_docker_group_is_found() -> Result<()> {
 
 #[tokio::test]
 async fn port_80_taken_by_a_unit_names_process_and_unit() -> Result<()> {
-    let joined = joined(Variant::Plain, &[]).await?;
-    joined.server.run(&["systemd-run", "--unit=web-shop", "busybox", "nc", "-lk", "-p", "80", "-e", "cat"]).await?;
+    let joined = joined(Variant::Plain).await?;
+    joined.server.run(&["systemd-run", "--unit=web-shop", "/usr/sbin/sshd", "-D", "-p", "80"]).await?;
     muster_tests::wait::until("port 80 to be taken", RUN_LIMIT, || async {
         Ok(joined.server.run(&["ss", "-ltn"]).await?.contains(":80 ").then_some(()))
     })
@@ -120,15 +124,15 @@ async fn port_80_taken_by_a_unit_names_process_and_unit() -> Result<()> {
     let check = joined.preflight().await?.check("ports_available").clone();
     assert_eq!(check["status"], "failed", "{check}");
     let evidence = check["evidence"].as_str().context("evidence")?;
-    assert!(evidence.contains("port 80") && evidence.contains("busybox"), "{check}");
+    assert!(evidence.contains("port 80") && evidence.contains("sshd"), "{check}");
     assert!(evidence.contains("web-shop.service"), "{check}");
     Ok(())
 }
 
 #[tokio::test]
 async fn a_nearly_full_disk_is_found() -> Result<()> {
-    let joined = joined(Variant::Docker, &LOOP_DEVICES).await?;
-    let server = &joined.server;
+    let network = Network::create().await?;
+    let server = LabServer::start_with(&network, Release::Bookworm, Variant::Docker, &LOOP_DEVICES).await?;
     server.run(&["systemctl", "stop", "docker.socket", "docker.service"]).await?;
     server.run(&["mknod", "/dev/loop-control", "c", "10", "237"]).await?;
     for minor in 0..16 {
@@ -136,9 +140,13 @@ async fn a_nearly_full_disk_is_found() -> Result<()> {
     }
     server.run(&["truncate", "--size", "128M", "/disk.img"]).await?;
     server.run(&["mkfs.ext4", "-q", "/disk.img"]).await?;
+    // Before the agent starts: in a container, later mounts don't reach the units' own mount namespaces.
     server.run(&["mount", "-o", "loop", "/disk.img", "/var/lib/docker"]).await?;
+    let joined = join(server).await?;
     let check = joined.preflight().await?.check("disk_space").clone();
     assert_eq!((&check["status"], &check["passed"]), (&json!("failed"), &json!(false)), "{check}");
-    server.run(&["umount", "/var/lib/docker"]).await?;
+    // The loop device is let go with its last mount.
+    joined.server.run(&["systemctl", "stop", "muster-agent-link", "muster-agent-executor"]).await?;
+    joined.server.run(&["umount", "/var/lib/docker"]).await?;
     Ok(())
 }
