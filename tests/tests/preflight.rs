@@ -102,8 +102,11 @@ async fn a_user_outside_the_docker_group_is_found() -> Result<()> {
     let joined = joined(Variant::Docker).await?;
     joined.server.add_user("deploy", "battery staple", Sudo::No).await?;
     let path = format!("/api/v1/vms/{}", joined.id);
-    let patched =
-        joined.control_plane.rest().call(Method::PATCH, &path, Some(&json!({ "ssh_username": "deploy" }))).await?;
+    let login = json!({
+        "ssh_username": "deploy", "ssh_password": "battery staple",
+        "ipv4_address": joined.server.address().to_string(),
+    });
+    let patched = joined.control_plane.rest().call(Method::PATCH, &path, Some(&login)).await?;
     assert!(patched.status.is_success(), "{}", patched.text);
     let check = joined.preflight().await?.check("docker_permissions").clone();
     assert_eq!((&check["status"], &check["fixable"]), (&json!("failed"), &json!(true)), "{check}");
