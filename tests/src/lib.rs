@@ -5,6 +5,7 @@
 //! - [`agent`]: the `muster-agent` binary on a scratch directory.
 //! - [`ssh_server`]: an SSH server in process that remembers the credentials it was shown.
 //! - [`fleet`]: simulated agents in process that speak the real protocol and remember what was acknowledged.
+//! - [`measure`]: what a tree of processes costs.
 //! - [`fault_proxy`]: a TCP proxy that delays, cuts and goes silent on request.
 //!
 //! Suites that need the built binaries are behind the feature `process`, those that need Docker behind `lab`, so that
@@ -17,6 +18,7 @@ pub mod control_plane;
 pub mod fault_proxy;
 pub mod fleet;
 pub mod lab;
+pub mod measure;
 pub mod process;
 pub mod rest;
 pub mod ssh_server;

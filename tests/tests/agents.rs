@@ -2,16 +2,30 @@
 
 use std::{
     path::Path,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use anyhow::{Context as _, Result, ensure};
+use bytes::{Buf as _, BytesMut};
+use muster_shared::{
+    command::{CommandBody, Envelope},
+    id::CommandId,
+    sign::CommandSigner,
+    wire::{self, command_update, executor_reply, executor_request},
+};
 use muster_tests::{
     agent::{self, Agent},
     control_plane::{ControlPlane, Settings},
+    fleet::{Host, Session, now_us},
     stored, wait,
 };
+use prost::Message as _;
 use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::UnixStream,
+};
 
 /// Longest anything here may take that should be at once.
 const SOON: Duration = Duration::from_secs(20);
@@ -106,6 +120,73 @@ fn copy_directory(from: &Path, to: &Path) -> Result<()> {
     let status = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status()?;
     ensure!(status.success(), "cp: {status}");
     Ok(())
+}
+
+/// What a compromised link could do: speak to the executor as the link does, with commands of its own making or altered
+/// on their way. None starts.
+#[tokio::test]
+async fn a_compromised_link_cannot_act() -> Result<()> {
+    let mut control_plane = ControlPlane::start().await?;
+    // The command that is caught on its way stays unanswered.
+    control_plane.expect_unfinished_commands();
+    let agent = Agent::join(&control_plane, "compromised").await?;
+    let server_id = agent.shown(&control_plane).await?["id"].as_str().context("an id")?.to_owned();
+
+    let neighbour = Arc::new(Host::enrol(&control_plane, "neighbour", 12).await?);
+    let mut session = Session::open(Arc::clone(&neighbour), control_plane.address()).await?;
+    ensure!(session.hear().await?.is_none(), "welcomed");
+    let preflight = format!("/api/v1/vms/{}/preflight", neighbour.server_id());
+    let _events = control_plane.rest().stream(&preflight, None).await?;
+    let for_neighbour = session.delivery().await?;
+
+    let unsigned = wire::SignedCommand { signature: Vec::new(), ..for_neighbour.clone() };
+    let own = CommandSigner::from_pkcs8("k1", &CommandSigner::generate_pkcs8()?)?;
+    let of_own_making = own.sign(&Envelope {
+        command_id: CommandId::generate(),
+        server_id: server_id.parse()?,
+        issued_at_us: now_us(),
+        expires_at_us: now_us() + 60_000_000,
+        body: CommandBody::RefreshFacts,
+    });
+    let under_its_name = wire::SignedCommand { key_id: for_neighbour.key_id.clone(), ..of_own_making.clone() };
+    for (command, code) in [
+        (for_neighbour, "wrong_host"),
+        (unsigned, "signature_invalid"),
+        (under_its_name, "signature_invalid"),
+        (of_own_making, "unknown_key"),
+    ] {
+        assert_eq!(refusal(&agent, command).await?, code);
+    }
+    Ok(())
+}
+
+/// The word with which the executor refuses a command that comes over its socket.
+async fn refusal(agent: &Agent, command: wire::SignedCommand) -> Result<String> {
+    let mut socket = UnixStream::connect(agent.state_dir().join("run/executor.sock")).await?;
+    for kind in [executor_request::Kind::Subscribe(wire::Subscribe {}), executor_request::Kind::Submit(command)] {
+        socket.write_all(&wire::ExecutorRequest { kind: Some(kind) }.encode_length_delimited_to_vec()).await?;
+    }
+    let mut heard = BytesMut::new();
+    let answered = async {
+        loop {
+            while let Ok(reply) = wire::ExecutorReply::decode_length_delimited(heard.clone()) {
+                let length = reply.encoded_len();
+                heard.advance(length + prost::length_delimiter_len(length));
+                match reply.kind {
+                    Some(executor_reply::Kind::Error(error)) => return Ok(error.code),
+                    Some(executor_reply::Kind::Update(update)) => {
+                        if let Some(command_update::Kind::Finished(finished)) = update.kind {
+                            ensure!(finished.outcome() == wire::CommandOutcome::Refused, "{finished:?}");
+                            return Ok(finished.code);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            ensure!(socket.read_buf(&mut heard).await? > 0, "the executor hung up");
+        }
+    };
+    tokio::time::timeout(SOON, answered).await.context("the executor says nothing")?
 }
 
 /// Kill again and again, so one at a time.

@@ -1,5 +1,7 @@
 //! SIGKILL of the control plane under load, again and again: nothing acknowledged is lost, nothing is stored twice.
 
+#![allow(clippy::print_stdout, reason = "the times are what the run shows")]
+
 use std::time::Duration;
 
 use anyhow::{Result, ensure};

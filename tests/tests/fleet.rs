@@ -11,7 +11,7 @@ use http::Method;
 use muster_shared::wire;
 use muster_tests::{
     control_plane::{ControlPlane, Database, Settings},
-    fleet::{Ended, Fleet, Host, Pace, Session, enrol_with, now_us},
+    fleet::{Ended, Fleet, Host, Pace, Session, enrol_with, envelope_of, now_us},
     wait,
 };
 use serde_json::{Value, json};
@@ -60,7 +60,7 @@ async fn one_of_a_hundred_wins_a_token() -> Result<()> {
         let token = token(&control_plane).await?;
         let (address, pin) = (control_plane.address(), control_plane.ca_pin());
         let race = (0..100).map(|runner| enrol_with(address, pin, &token, claims(&format!("runner-{runner}"))));
-        let ended = join_all(race.map(|runner| Box::pin(runner))).await;
+        let ended = join_all(race.map(Box::pin)).await;
         let winners = ended.iter().filter(|runner| runner.is_ok()).count();
         assert_eq!(winners, 1, "{database:?}");
         for refusal in ended.iter().filter_map(|runner| runner.as_ref().err()) {
@@ -190,7 +190,7 @@ async fn forged_results_for_another_servers_command_are_not_stored() -> Result<(
     let mut forging = welcomed(&forger, &control_plane).await?;
     let preflight = format!("/api/v1/vms/{}/preflight", target.server_id());
     let _events = control_plane.rest().stream(&preflight, None).await?;
-    let command = asked.delivery().await?.command_id;
+    let command = envelope_of(&asked.delivery().await?)?.command_id;
     let forged = forger.history().deliver(&command, now_us());
     for update in forged {
         forging.send(wire::agent_message::Kind::CommandUpdate(update)).await?;

@@ -135,11 +135,11 @@ impl Session {
     ///
     /// # Errors
     /// When the session ends first.
-    pub async fn delivery(&mut self) -> Result<wire::CommandEnvelope> {
+    pub async fn delivery(&mut self) -> Result<wire::SignedCommand> {
         loop {
             let kind = self.incoming.message().await?.context("the stream's end")?.kind;
             match kind {
-                Some(control_message::Kind::Deliver(deliver)) => return envelope(&deliver),
+                Some(control_message::Kind::Deliver(deliver)) => return deliver.command.context("a command"),
                 other => {
                     if let Some(ended) = self.obey(other).await? {
                         bail!("{ended:?}");
@@ -193,7 +193,7 @@ impl Session {
     }
 
     async fn deliver(&mut self, deliver: &wire::Deliver) -> Result<()> {
-        let envelope = envelope(&deliver)?;
+        let envelope = envelope_of(deliver.command.as_ref().context("a command")?)?;
         if envelope.server_id != self.host.server_id() {
             bail!("a command for {} came to {}", envelope.server_id, self.host.server_id());
         }
@@ -230,8 +230,11 @@ impl Session {
     }
 }
 
-fn envelope(deliver: &wire::Deliver) -> Result<wire::CommandEnvelope> {
-    let command = deliver.command.as_ref().context("a command")?;
+/// What was signed.
+///
+/// # Errors
+/// When it can't be decoded.
+pub fn envelope_of(command: &wire::SignedCommand) -> Result<wire::CommandEnvelope> {
     Ok(wire::CommandEnvelope::decode(command.envelope.as_ref())?)
 }
 

@@ -31,7 +31,7 @@ use tokio::{sync::watch, task::JoinSet};
 pub use history::{History, series_value};
 pub use host::{Host, now_us};
 pub use identity::{Identity, channel, enrol_with};
-pub use link::{Ended, Session};
+pub use link::{Ended, Session, envelope_of};
 pub use verify::Stored;
 
 use crate::{control_plane::ControlPlane, wait};

@@ -1,0 +1,125 @@
+//! What many agents cost the control plane: processor time per agent-second, memory per agent, and how long they take
+//! to be back when it was killed.
+//!
+//! `cargo test --bench fleet` runs a small fleet to show that it works; `just bench fleet` measures a thousand hosts.
+
+#![allow(clippy::print_stdout, reason = "a bench prints its table")]
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use muster_tests::{
+    control_plane::ControlPlane,
+    fleet::{Fleet, Pace},
+    measure::{self, Usage},
+};
+use tokio_util::sync::CancellationToken;
+
+/// Longest until all are online or back.
+const ONLINE_LIMIT: Duration = Duration::from_secs(120);
+/// Between two questions to the API while the fleet reconnects.
+const ASK_EVERY: Duration = Duration::from_millis(20);
+
+/// How much is measured.
+struct Plan {
+    hosts: usize,
+    series: u32,
+    window: Duration,
+    kills: usize,
+}
+
+impl Plan {
+    /// `cargo bench` says `--bench`; `cargo test` does not.
+    fn from_arguments() -> Self {
+        if std::env::args().any(|argument| argument == "--bench") {
+            Self { hosts: 1000, series: 400, window: Duration::from_secs(120), kills: 3 }
+        } else {
+            Self { hosts: 20, series: 40, window: Duration::from_secs(5), kills: 1 }
+        }
+    }
+}
+
+/// Ten seconds in a frame, as a host sends while nobody watches.
+const PACE: Pace = Pace { period: Duration::from_secs(10), ticks: 10 };
+
+struct Reconnect {
+    ready: Duration,
+    all_back: Duration,
+    calls: Vec<Duration>,
+}
+
+/// Kills the control plane under the fleet, and asks its API all the while until every host is back.
+async fn reconnect(control_plane: &mut ControlPlane, fleet: &Fleet) -> Result<Reconnect> {
+    let begun = Instant::now();
+    control_plane.kill().await?;
+    let ready = control_plane.start_again().await?;
+    let back = CancellationToken::new();
+    let calls = async {
+        let mut calls = Vec::new();
+        while back.run_until_cancelled(tokio::time::sleep(ASK_EVERY)).await.is_some() {
+            let asked = Instant::now();
+            control_plane.rest().get("/api/v1/vms?limit=100").await?;
+            calls.push(asked.elapsed());
+        }
+        Ok::<_, anyhow::Error>(calls)
+    };
+    let online = async {
+        let online = fleet.all_online(ONLINE_LIMIT).await;
+        back.cancel();
+        online.map(|()| begun.elapsed())
+    };
+    let (calls, all_back) = tokio::try_join!(calls, online)?;
+    Ok(Reconnect { ready, all_back, calls })
+}
+
+fn p99_ms(calls: &mut [Duration]) -> f64 {
+    calls.sort_unstable();
+    let index = (calls.len() * 99 / 100).min(calls.len().saturating_sub(1));
+    calls.get(index).map_or(0.0, |call| call.as_secs_f64() * 1e3)
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    measure::raise_descriptor_limit();
+    let plan = Plan::from_arguments();
+    let mut control_plane = ControlPlane::start().await?;
+    let mut fleet = Fleet::enrol(&control_plane, plan.hosts, plan.series).await?;
+    let empty_bytes = measure::rss_bytes(control_plane.process_id()?);
+
+    let begun = Instant::now();
+    fleet.start(control_plane.address(), PACE);
+    fleet.all_online(ONLINE_LIMIT).await?;
+    println!("{} hosts with {} series each online after {} ms", plan.hosts, plan.series, begun.elapsed().as_millis());
+    tokio::time::sleep(2 * PACE.period.min(plan.window)).await;
+
+    let before = Usage::of(control_plane.process_id()?)?;
+    let ticks: u64 = fleet.hosts().iter().map(|host| host.history().ticks()).sum();
+    tokio::time::sleep(plan.window).await;
+    let spent = Usage::of(control_plane.process_id()?)?.since(&before);
+    let ticks = fleet.hosts().iter().map(|host| host.history().ticks()).sum::<u64>() - ticks;
+    let full_bytes = measure::rss_bytes(control_plane.process_id()?);
+    let agent_seconds = plan.hosts as f64 * spent.over.as_secs_f64();
+    let samples = ticks as f64 * f64::from(plan.series);
+
+    println!("\n| {} hosts, {} series, {} s | |\n| --- | --- |", plan.hosts, plan.series, spent.over.as_secs());
+    println!("| control plane's CPU | {:.2} % of a core |", spent.scheduled_percent);
+    println!("| per agent-second | {:.1} µs |", spent.scheduled.as_secs_f64() * 1e6 / agent_seconds);
+    println!("| samples, TLS to durable | {:.2} M/s a core |", samples / spent.scheduled.as_secs_f64() / 1e6);
+    let per_agent = full_bytes.saturating_sub(empty_bytes) as f64 / plan.hosts as f64 / 1024.0;
+    println!("| memory per agent, stream and head | {per_agent:.1} KiB |");
+    for kill in 1..=plan.kills {
+        let mut back = reconnect(&mut control_plane, &fleet).await?;
+        println!(
+            "| SIGKILL {kill}: ready, all back, REST p99 meanwhile | {} ms, {} ms, {:.1} ms of {} calls |",
+            back.ready.as_millis(),
+            back.all_back.as_millis(),
+            p99_ms(&mut back.calls),
+            back.calls.len()
+        );
+    }
+    fleet.settle(ONLINE_LIMIT).await?;
+    let stored = fleet.verify(&control_plane).await?;
+    println!("| stored once each, none lost | {} frames, {} ticks |", stored.frames, stored.ticks);
+    fleet.stop().await;
+    Ok(())
+}
