@@ -59,6 +59,9 @@ impl Figures {
     }
 
     fn row(&self) -> String {
+        if self.scheduled_percent.is_empty() {
+            return format!("| {} | | | | |", self.name);
+        }
         let range = |values: &[f64]| {
             let low = values.iter().copied().fold(f64::INFINITY, f64::min);
             let high = values.iter().copied().fold(0.0, f64::max);

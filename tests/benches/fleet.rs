@@ -25,6 +25,7 @@ struct Plan {
     hosts: usize,
     series: u32,
     window: Duration,
+    pace: Pace,
     kills: usize,
 }
 
@@ -32,15 +33,14 @@ impl Plan {
     /// `cargo bench` says `--bench`; `cargo test` does not.
     fn from_arguments() -> Self {
         if std::env::args().any(|argument| argument == "--bench") {
-            Self { hosts: 1000, series: 400, window: Duration::from_secs(120), kills: 3 }
+            // Ten seconds in a frame, as hosts send while nobody watches.
+            let pace = Pace { period: Duration::from_secs(10), ticks: 10 };
+            Self { hosts: 1000, series: 400, window: Duration::from_secs(120), pace, kills: 3 }
         } else {
-            Self { hosts: 20, series: 40, window: Duration::from_secs(5), kills: 1 }
+            Self { hosts: 20, series: 40, window: Duration::from_secs(4), pace: Pace::second(), kills: 1 }
         }
     }
 }
-
-/// Ten seconds in a frame, as a host sends while nobody watches.
-const PACE: Pace = Pace { period: Duration::from_secs(10), ticks: 10 };
 
 struct Reconnect {
     ready: Duration,
@@ -87,10 +87,10 @@ async fn main() -> Result<()> {
     let empty_bytes = measure::rss_bytes(control_plane.process_id()?);
 
     let begun = Instant::now();
-    fleet.start(control_plane.address(), PACE);
+    fleet.start(control_plane.address(), plan.pace);
     fleet.all_online(ONLINE_LIMIT).await?;
     println!("{} hosts with {} series each online after {} ms", plan.hosts, plan.series, begun.elapsed().as_millis());
-    tokio::time::sleep(2 * PACE.period.min(plan.window)).await;
+    tokio::time::sleep(2 * plan.pace.period).await;
 
     let before = Usage::of(control_plane.process_id()?)?;
     let ticks: u64 = fleet.hosts().iter().map(|host| host.history().ticks()).sum();

@@ -9,9 +9,14 @@ use std::{
 use anyhow::{Context as _, Result};
 
 /// What a tree of processes has used so far.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Usage {
     at: Instant,
+    processes: BTreeMap<u32, Used>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Used {
     /// Time on a processor by the scheduler's own account, in nanoseconds.
     scheduled_ns: u64,
     /// User and system time in clock ticks: coarse, but not blind to short-lived threads.
@@ -58,35 +63,44 @@ fn stat_field(pid: u32, index: usize) -> Option<String> {
 }
 
 impl Usage {
-    /// What the tree below `root` has used until now. A process that ends meanwhile is left out.
+    /// What the tree below `root` has used until now.
     ///
     /// # Errors
     /// When `/proc` can't be read.
     pub fn of(root: u32) -> Result<Self> {
-        let (mut scheduled_ns, mut ticks) = (0, 0);
-        for pid in tree(root)? {
-            for thread in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
-                let line = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
-                scheduled_ns += line.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or_default();
-            }
-            let field = |index| stat_field(pid, index).and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
-            ticks += field(11) + field(12);
-        }
-        Ok(Self { at: Instant::now(), scheduled_ns, ticks })
+        let processes = tree(root)?.into_iter().map(|pid| (pid, Used::of(pid))).collect();
+        Ok(Self { at: Instant::now(), processes })
     }
 
-    /// What has been used since `earlier`.
+    /// What has been used since `earlier`. What a process used that ended in between is not known.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Spent {
-        let over = self.at - earlier.at;
-        let scheduled = Duration::from_nanos(self.scheduled_ns.saturating_sub(earlier.scheduled_ns));
-        let ticks = self.ticks.saturating_sub(earlier.ticks) as f64 / rustix::param::clock_ticks_per_second() as f64;
+        let (mut scheduled_ns, mut ticks) = (0, 0);
+        for (pid, used) in &self.processes {
+            let before = earlier.processes.get(pid).copied().unwrap_or_default();
+            scheduled_ns += used.scheduled_ns.saturating_sub(before.scheduled_ns);
+            ticks += used.ticks.saturating_sub(before.ticks);
+        }
+        let (over, scheduled) = (self.at - earlier.at, Duration::from_nanos(scheduled_ns));
+        let seconds = ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
         Spent {
             over,
             scheduled_percent: scheduled.as_secs_f64() / over.as_secs_f64() * 100.0,
-            ticks_percent: ticks / over.as_secs_f64() * 100.0,
+            ticks_percent: seconds / over.as_secs_f64() * 100.0,
             scheduled,
         }
+    }
+}
+
+impl Used {
+    fn of(pid: u32) -> Self {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        let scheduled_ns = threads.filter_map(|thread| {
+            let line = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            line.split(' ').next()?.parse::<u64>().ok()
+        });
+        let field = |index| stat_field(pid, index).and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
+        Self { scheduled_ns: scheduled_ns.sum(), ticks: field(11) + field(12) }
     }
 }
 
