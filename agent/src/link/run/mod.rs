@@ -46,9 +46,10 @@ const CONTAINERS_SOON: Duration = Duration::from_secs(1);
 const LOOK_AT_CERTIFICATE_EVERY: Duration = Duration::from_secs(60);
 /// How long the first stream waits for the executor, so that its Hello can say what the host's policy allows.
 const EXECUTOR_WITHIN: Duration = Duration::from_millis(1500);
-const RECONNECT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(20));
+/// The longest wait is short enough for a healed network to be noticed within ten seconds.
+const RECONNECT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 /// When the host is not wanted (revoked, quarantined): it asks again, but seldom.
-const DENIED: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(300));
+const DENIED: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 const RENEW_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(600));
 
 /// What the link needs.
