@@ -1,7 +1,6 @@
 //! The API as its tests call it.
 
 use axum::{Router, body::Body};
-use clap::Parser as _;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use muster_shared::id::{ApiTokenId, OrgId, UserId};
@@ -13,10 +12,9 @@ use super::{rest::problem, router};
 use crate::{
     access::{API_TOKEN_PREFIX, OWNER_TOKEN_FILE, Token},
     app::App,
-    cli::{Cli, Command},
     clock::Clock,
-    config::Config,
-    store::FirstOwner,
+    config::{Config, Layers},
+    store::{DatabaseUrl, FirstOwner},
 };
 
 /// A control plane without doors: what comes in goes to its router.
@@ -31,9 +29,9 @@ impl Api {
     pub(crate) async fn open() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let data_dir = folder.path().join("data");
-        let line = ["muster", "serve", "--data-dir", data_dir.to_str().expect("UTF-8")];
-        let Ok(Cli { command: Command::Serve(flags), .. }) = Cli::try_parse_from(line) else { panic!("serve") };
-        let config = Config::load(flags).expect("settings");
+        let mut config = Config::resolve(&Layers::default()).expect("defaults");
+        config.data_dir.clone_from(&data_dir);
+        config.database_url = DatabaseUrl::sqlite_in(&data_dir);
         let (app, _writer) = App::open(config, Clock::system(), CancellationToken::new()).await.expect("opens");
         let owner = std::fs::read_to_string(data_dir.join(OWNER_TOKEN_FILE)).expect("a token").trim().to_owned();
         Self { router: router(&app).await.expect("services"), app, owner, _folder: folder }

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use muster::{
     app::{self, App},
-    config::{Config, Layers, ServeFlags},
+    config::{Config, Layers},
     enrollment::NewJoinToken,
 };
 use muster_shared::{
@@ -57,8 +57,7 @@ impl Plane {
 
     /// One that finds what another left in `folder`.
     pub async fn start_in(folder: TempDir, change: impl FnOnce(&mut Config)) -> Self {
-        let layers = Layers::read(ServeFlags::default()).expect("no setting in the environment");
-        let mut config = Config::resolve(&layers).expect("defaults");
+        let mut config = Config::resolve(&Layers::default()).expect("defaults");
         config.data_dir = folder.path().to_owned();
         config.database_url = muster::store::DatabaseUrl::sqlite_in(folder.path());
         config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
