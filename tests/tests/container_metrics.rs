@@ -1,6 +1,6 @@
 //! What the sampler says of a container on this machine, between two readings of what the Docker engine says of it.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 use muster_agent::{
@@ -8,7 +8,10 @@ use muster_agent::{
     sample::{Sampler, SamplerOptions, Tick},
 };
 use muster_shared::metric::{Series, SeriesId};
-use muster_tests::lab::{LabServer, Network, Release, Variant};
+use muster_tests::{
+    lab::{LabServer, Network, Release, Variant},
+    wait,
+};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -17,6 +20,7 @@ use tokio::{
 
 const SOCKET: &str = "/var/run/docker.sock";
 const SECOND_US: i64 = 1_000_000;
+const SOON: Duration = Duration::from_secs(10);
 /// Levels may move a little between two readings of them.
 const TOLERANCE: f64 = 0.01;
 
@@ -69,7 +73,12 @@ async fn a_containers_numbers_are_the_engines() -> Result<()> {
     let mut watched = Watched { sampler, name: server.name().to_owned(), series: BTreeMap::new(), now_us: 0 };
 
     let before = watched.read();
-    let stats = engine_says(server.name()).await?;
+    // An engine that has only just begun to watch a container answers with zeros.
+    let stats = wait::until("the engine's statistics", SOON, || async {
+        let stats = engine_says(server.name()).await?;
+        Ok(stats["cpu_stats"]["cpu_usage"]["total_usage"].as_u64().is_some_and(|usage| usage > 0).then_some(stats))
+    })
+    .await?;
     let after = watched.read();
 
     let number = |value: &Value| value.as_f64().unwrap_or(0.0);
