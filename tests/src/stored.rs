@@ -58,16 +58,16 @@ pub async fn sequences_of(database: &ScratchDatabase, server_id: &str) -> Result
     Ok(sequences)
 }
 
-/// Fails unless the times are one second apart throughout.
+/// Fails unless each second from the first to the last has its one tick.
 ///
 /// # Errors
 /// Naming the first gap or repetition.
 pub fn ensure_gapless(ticks: &[(i64, i64)]) -> Result<()> {
     for pair in ticks.windows(2) {
         let [(before, _), (after, _)] = pair else { continue };
-        // A tick falls into the next second, not always at the same point of it.
-        let seconds = (after - before) as f64 / 1e6;
-        ensure!((0.5..1.5).contains(&seconds), "{seconds} s between the ticks at {before} and {after}");
+        // A tick falls into its second, later on a busy machine; a timer may be a little early.
+        let second_of = |at_us: i64| (at_us + 50_000) / 1_000_000;
+        ensure!(second_of(*after) - second_of(*before) == 1, "ticks at {before} and {after} are not neighbours");
     }
     ticks.first().context("no tick at all").map(drop)
 }
