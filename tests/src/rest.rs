@@ -1,6 +1,11 @@
 //! A caller of the REST API: HTTP/1.1 over TLS against the pinned CA, one connection a call.
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
@@ -120,6 +125,18 @@ impl Rest {
             .body(Full::new(Bytes::from(bytes)))?;
         Ok(sender.send_request(request).await?)
     }
+}
+
+/// Seconds since a time of the API; negative for one to come.
+///
+/// # Errors
+/// When it is no time.
+pub fn age_seconds(timestamp: &Value) -> Result<f64> {
+    let then: prost_types::Timestamp = timestamp.as_str().context("a time")?.parse()?;
+    let then = SystemTime::try_from(then)?;
+    Ok(SystemTime::now()
+        .duration_since(then)
+        .map_or_else(|ahead| -ahead.duration().as_secs_f64(), |age| age.as_secs_f64()))
 }
 
 /// Server-sent events as they come.

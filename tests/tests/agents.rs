@@ -1,10 +1,6 @@
 //! The real agent on this machine: what it tells, how it ends, and what survives it.
 
-use std::{
-    path::Path,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::{Buf as _, BytesMut};
@@ -18,10 +14,10 @@ use muster_tests::{
     agent::{self, Agent},
     control_plane::{ControlPlane, Settings},
     fleet::{Host, Session, now_us},
+    rest::age_seconds,
     stored, wait,
 };
 use prost::Message as _;
-use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
@@ -35,15 +31,6 @@ fn first_line_of(path: &str, prefix: &str) -> Result<String> {
     let line =
         text.lines().find_map(|line| line.strip_prefix(prefix)).with_context(|| format!("{prefix} in {path}"))?;
     Ok(line.trim_matches(['"', ' ', '\t', '=']).to_owned())
-}
-
-/// Seconds since a time of the API.
-fn age_seconds(timestamp: &Value) -> Result<f64> {
-    let then: prost_types::Timestamp = timestamp.as_str().context("a time")?.parse()?;
-    let then = SystemTime::try_from(then)?;
-    Ok(SystemTime::now()
-        .duration_since(then)
-        .map_or_else(|ahead| -ahead.duration().as_secs_f64(), |age| age.as_secs_f64()))
 }
 
 #[tokio::test]

@@ -3,7 +3,11 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use muster_tests::{control_plane::free_port, process::Process, rest::Rest};
+use muster_tests::{
+    control_plane::free_port,
+    process::Process,
+    rest::{Rest, age_seconds},
+};
 
 /// Building is most of it where nothing is built yet.
 const READY_LIMIT: Duration = Duration::from_secs(1200);
@@ -46,7 +50,9 @@ mod alone {
         let name = server["name"].as_str().context("a name")?;
         ensure!(shown.contains(name), "the fleet table shows {name}: {shown}");
         let id = server["id"].as_str().context("an id")?;
-        rest.get(&format!("/api/v1/monitoring/servers/{id}/summary")).await?;
+        let summary = rest.get(&format!("/api/v1/monitoring/servers/{id}/summary")).await?;
+        let age = age_seconds(&summary["timestamp"])?;
+        ensure!((-1.0..3.0).contains(&age), "the summary is {age} s old: {summary}");
 
         let (_, took) = quickstart.terminate(END_LIMIT).await?;
         println!("quickstart ended {} ms after SIGTERM", took.as_millis());

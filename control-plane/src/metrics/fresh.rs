@@ -9,7 +9,7 @@ use super::{Heads, Summary};
 use crate::{
     clock::Clock,
     error::Error,
-    events::{EventKind, Events},
+    events::{Events, Subscription},
     sessions::Sessions,
 };
 
@@ -33,12 +33,23 @@ pub async fn fresh_summary(
     let is_fresh =
         || heads.arrived_at_us(org, server).is_some_and(|arrived| clock.now_us().saturating_sub(arrived) <= FRESH_US);
     let deadline = Instant::now() + PATIENCE;
-    while sessions.is_online(server) && !is_fresh() {
-        match timeout_at(deadline, happening.next()).await {
-            Ok(Some(Ok(event))) if event.server_id == server && matches!(event.kind, EventKind::Sample(_)) => break,
-            Ok(Some(_)) => {}
-            Ok(None) | Err(_) => break,
+    loop {
+        let summary = heads.summary(org, server).await?;
+        // A first sample alone makes no rates, so there may be none although one has just arrived.
+        let is_good = summary.is_some() && is_fresh();
+        if is_good || !sessions.is_online(server) || !news_of(server, &mut happening, deadline).await {
+            return Ok(summary);
         }
     }
-    heads.summary(org, server).await
+}
+
+/// Whether something happened to `server` before `deadline`.
+async fn news_of(server: ServerId, happening: &mut Subscription, deadline: Instant) -> bool {
+    loop {
+        match timeout_at(deadline, happening.next()).await {
+            Ok(Some(Ok(event))) if event.server_id == server => return true,
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => return false,
+        }
+    }
 }
