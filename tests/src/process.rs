@@ -15,6 +15,9 @@ use tokio::{
     sync::watch,
 };
 
+/// How long a program that goes out of scope may take to end, before it is killed.
+const END_LIMIT: Duration = Duration::from_secs(6);
+
 /// A running program and what it wrote.
 #[derive(Debug)]
 pub struct Process {
@@ -191,5 +194,12 @@ impl Process {
         }
         let _ = self.signal(Signal::KILL);
         false
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // In order where it can be: a script ends what it started only if it is asked to.
+        self.end(END_LIMIT);
     }
 }
