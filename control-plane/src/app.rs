@@ -10,6 +10,7 @@ use crate::{
     access::Access,
     agent_binary::AgentBinaries,
     api,
+    audit::{Audit, AuditOpenError},
     bootstrap::{Bootstrap, Running, Whereabouts},
     clock::Clock,
     commands::{Commands, keep_reconciled},
@@ -46,6 +47,7 @@ pub struct App {
     pub events: Events,
     pub identity: Identity,
     pub access: Access,
+    pub audit: Audit,
     pub servers: Servers,
     pub sessions: Sessions,
     pub heads: Heads,
@@ -77,6 +79,8 @@ pub enum StartError {
     Keyring(#[from] KeyringError),
     #[error("the control plane's identity can't be opened")]
     Identity(#[from] OpenError),
+    #[error("the audit record can't be kept")]
+    Audit(#[from] AuditOpenError),
     #[error("TLS can't be set up")]
     Tls(#[from] rustls::Error),
     #[error(transparent)]
@@ -103,6 +107,7 @@ impl App {
         store.close_every_session().await?;
         let keyring = Keyring::open_or_create(data_dir, &store).await?;
         let identity = Identity::open(&config, &store, &keyring, clock.now_us()).await?;
+        let audit = Audit::open(&store, &keyring, clock.now_us()).await?;
         let access = Access::new(store.clone());
         access.ensure_owner(data_dir, clock.now_us()).await?;
         let events = Events::default();
@@ -142,13 +147,7 @@ impl App {
         };
         let app = Self {
             bootstrap,
-            facts: FactsRefresh::new(
-                servers.clone(),
-                commands.clone(),
-                sessions.clone(),
-                connection_test.clone(),
-                clock.clone(),
-            ),
+            facts: FactsRefresh::new(servers.clone(), commands.clone(), sessions.clone(), connection_test.clone()),
             preflight: Preflight::new(
                 (servers.clone(), commands.clone()),
                 sessions.clone(),
@@ -162,6 +161,7 @@ impl App {
             agent_binaries,
             connection_test,
             access,
+            audit,
             servers,
             config: Arc::new(config),
             clock,

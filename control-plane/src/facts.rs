@@ -5,12 +5,12 @@ use std::{pin::pin, time::Duration};
 use futures_util::StreamExt as _;
 use muster_shared::{
     command::{CommandBody, CommandState},
-    id::{OrgId, ServerId, UserId},
+    id::{OrgId, ServerId},
 };
 use tokio::time::timeout;
 
 use crate::{
-    clock::Clock,
+    access::Act,
     commands::{Command, CommandEvent, Commands},
     connection_test::ConnectionTest,
     error::{Error, ErrorKind},
@@ -32,20 +32,13 @@ pub struct FactsRefresh {
     commands: Commands,
     sessions: Sessions,
     connection_test: ConnectionTest,
-    clock: Clock,
 }
 
 impl FactsRefresh {
     /// Refreshes through the handles given.
     #[must_use]
-    pub fn new(
-        servers: Servers,
-        commands: Commands,
-        sessions: Sessions,
-        connection_test: ConnectionTest,
-        clock: Clock,
-    ) -> Self {
-        Self { servers, commands, sessions, connection_test, clock }
+    pub fn new(servers: Servers, commands: Commands, sessions: Sessions, connection_test: ConnectionTest) -> Self {
+        Self { servers, commands, sessions, connection_test }
     }
 
     /// Collects the facts of `server` and stores them; answers the server as it is then.
@@ -53,20 +46,20 @@ impl FactsRefresh {
     /// # Errors
     /// [`ErrorKind::NotFound`]; [`ErrorKind::Precondition`] where there is neither a connected agent nor a login, or
     /// where the host refused; [`ErrorKind::Unavailable`] when it did not answer in time.
-    pub async fn run(&self, org: OrgId, server: ServerId, by: UserId) -> Result<Server> {
+    pub async fn run(&self, act: &Act, server: ServerId) -> Result<Server> {
+        let org = act.org_id;
         self.servers.get(org, server).await?;
         if self.sessions.is_online(server) {
-            self.through_agent(org, server, by).await?;
+            self.through_agent(act, server).await?;
         } else {
             self.over_ssh(org, server).await?;
         }
         self.servers.get(org, server).await
     }
 
-    async fn through_agent(&self, org: OrgId, server: ServerId, by: UserId) -> Result<()> {
-        let now_us = self.clock.now_us();
-        let command = self.commands.submit(org, server, CommandBody::RefreshFacts, by, TTL_US, now_us).await?;
-        let ended = timeout(PATIENCE, self.ended(org, &command)).await.map_err(|_| {
+    async fn through_agent(&self, act: &Act, server: ServerId) -> Result<()> {
+        let command = self.commands.submit(act, server, CommandBody::RefreshFacts, TTL_US).await?;
+        let ended = timeout(PATIENCE, self.ended(act.org_id, &command)).await.map_err(|_| {
             let detail = format!("the agent has not answered in time; the command {} goes on", command.id);
             Error::new(ErrorKind::Unavailable, "agent_slow", detail)
         })??;

@@ -4,6 +4,7 @@ pub mod access;
 pub mod agent_binary;
 pub mod api;
 pub mod app;
+pub mod audit;
 pub mod bootstrap;
 pub mod cli;
 pub mod clock;

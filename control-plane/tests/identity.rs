@@ -5,6 +5,7 @@ mod support;
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
+use muster::audit::{Action, Audit, Record};
 use muster_shared::{
     id::ServerId,
     tls::{CaPin, JOIN_NAME, PeerCertificate, Trust, agents_name, client_config, crypto},
@@ -162,7 +163,7 @@ async fn revocation_cuts_the_stream_at_once_and_refuses_everything_after() {
     let mut agent = plane.enrolled().await;
     let mut link = agent.connect().await.expect("connected");
     let now_us = plane.app.clock.now_us();
-    plane.app.enrollment.revoke_agent(plane.org, agent.server(), now_us).await.expect("revoked");
+    plane.app.enrollment.revoke_agent(&plane.act(now_us), agent.server()).await.expect("revoked");
     let ended = timeout(Duration::from_secs(5), link.end()).await.expect("within 5 s");
     assert_eq!((ended.code(), code(&ended)), (Code::PermissionDenied, "revoked"));
     let refused = agent.connect().await.err().expect("refused");
@@ -177,7 +178,11 @@ async fn an_identity_withdrawn_by_another_process_is_cut_as_well() {
     let mut agent = plane.enrolled().await;
     let mut link = agent.connect().await.expect("connected");
     let other = muster::store::Store::open(&plane.app.config.database_url).await.expect("the same database");
-    assert!(other.revoke_agent(plane.org, agent.server(), plane.app.clock.now_us()).await.expect("revoked"));
+    let now_us = plane.app.clock.now_us();
+    Audit::open(&other, &plane.app.keyring, now_us).await.expect("the same key");
+    let act = plane.act(now_us);
+    let record = Record::new(&act, Action::AgentRevoked, agent.server(), "");
+    assert!(other.revoke_agent(agent.server(), &record).await.expect("revoked"));
     let ended = timeout(Duration::from_secs(5), link.end()).await.expect("within 5 s");
     assert_eq!(code(&ended), "revoked");
     other.close().await;
@@ -199,7 +204,7 @@ async fn a_resumed_tls_session_is_judged_anew() {
     let link = agent.connect_over(channel_of(plane.address, Arc::clone(&config)).await.expect("resumed")).await;
     drop(link.expect("a resumed session knows who it is"));
     let now_us = plane.app.clock.now_us();
-    plane.app.enrollment.revoke_agent(plane.org, agent.server(), now_us).await.expect("revoked");
+    plane.app.enrollment.revoke_agent(&plane.act(now_us), agent.server()).await.expect("revoked");
     let resumed = channel_of(plane.address, config).await.expect("TLS still resumes");
     let refused = agent.connect_over(resumed).await.err().expect("refused");
     assert_eq!((refused.code(), code(&refused)), (Code::PermissionDenied, "revoked"));
@@ -222,7 +227,7 @@ async fn a_copied_disk_is_found_out_and_both_are_quarantined() {
         assert_eq!(agent.renew().await.expect_err("refused").code(), Code::PermissionDenied);
     }
     let now_us = plane.app.clock.now_us();
-    plane.app.enrollment.release_quarantine(plane.org, original.server(), now_us).await.expect("released");
+    plane.app.enrollment.release_quarantine(&plane.act(now_us), original.server()).await.expect("released");
     assert!(original.connect().await.is_err(), "identities given out before stay refused");
     let for_server = Some(original.server());
     let token = plane.token_like(muster::enrollment::NewJoinToken { for_server, ..Default::default() }).await;

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
 use muster::{
+    access::Act,
     commands::{CommandEvent, DEFAULT_TTL_US},
     error::ErrorKind,
     events::EventKind,
@@ -196,8 +197,7 @@ async fn a_command_is_delivered_signed_and_its_result_is_kept() {
     let now_us = plane.app.clock.now_us();
     let body = CommandBody::RefreshFacts;
     let commands = &plane.app.commands;
-    let command =
-        commands.submit(plane.org, agent.server(), body, plane.user, DEFAULT_TTL_US, now_us).await.expect("submitted");
+    let command = commands.submit(&plane.act(now_us), agent.server(), body, DEFAULT_TTL_US).await.expect("submitted");
     let Some(control_message::Kind::Deliver(deliver)) = link.next().await.expect("open") else { panic!("no command") };
     let signed = deliver.command.expect("signed");
     let keys = [plane.app.identity.signer.public_key()];
@@ -238,7 +238,8 @@ async fn a_command_waits_for_its_host_and_is_offered_again_after_a_lost_stream()
     let mut agent = plane.enrolled().await;
     let now_us = plane.app.clock.now_us();
     let body = CommandBody::RefreshFacts;
-    let submitted = plane.app.commands.submit(plane.org, agent.server(), body, plane.user, DEFAULT_TTL_US, now_us);
+    let act = plane.act(now_us);
+    let submitted = plane.app.commands.submit(&act, agent.server(), body, DEFAULT_TTL_US);
     let id = submitted.await.expect("submitted").id;
     for attempt in ["when it connects", "when it connects again"] {
         let mut link = agent.connect().await.expect("connected");
@@ -265,7 +266,8 @@ async fn updates_for_another_server_s_command_are_not_stored() {
     let mut forging = forger.connect().await.expect("connected");
     let now_us = plane.app.clock.now_us();
     let body = CommandBody::RefreshFacts;
-    let submitted = plane.app.commands.submit(plane.org, victim.server(), body, plane.user, DEFAULT_TTL_US, now_us);
+    let act = plane.act(now_us);
+    let submitted = plane.app.commands.submit(&act, victim.server(), body, DEFAULT_TTL_US);
     let id = submitted.await.expect("submitted").id;
     let finished = wire::Finished { outcome: wire::CommandOutcome::Succeeded.into(), ..wire::Finished::default() };
     let forged = wire::CommandUpdate {
@@ -420,7 +422,8 @@ async fn nobody_reads_another_organisation_s_samples() {
     acknowledged(&mut link, 1).await;
     let other = muster_shared::id::OrgId::generate();
     assert_eq!(plane.app.heads.summary(other, agent.server()).await.expect("read"), None);
-    let denied = plane.app.enrollment.revoke_agent(other, agent.server(), 1).await.expect_err("not theirs");
+    let denied =
+        plane.app.enrollment.revoke_agent(&Act::of_system(other, 1), agent.server()).await.expect_err("not theirs");
     assert_eq!(denied.kind, ErrorKind::NotFound);
     assert_eq!(status(&plane, &agent).await, AgentStatus::Online);
     plane.stopped().await;

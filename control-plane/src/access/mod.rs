@@ -1,12 +1,14 @@
 //! Who is asking, and what they may do.
 
+mod act;
 mod permission;
 mod token;
 
+pub use act::{Act, Actor, Credential, Origin};
 pub use permission::{Permission, Role};
 pub use token::{API_TOKEN_PREFIX, NoRandomness, Token, TokenHash};
 
-use std::{fs, io, path::Path};
+use std::{fs, io, path::Path, sync::Arc};
 
 use muster_shared::id::{ApiTokenId, OrgId, UserId};
 
@@ -20,15 +22,25 @@ use crate::{
 pub const OWNER_TOKEN_FILE: &str = "owner.token";
 
 /// Somebody who proved who they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
+    /// The organisation this request is about.
     pub org_id: OrgId,
     pub user_id: UserId,
-    pub token_id: ApiTokenId,
+    pub user_name: Arc<str>,
+    pub credential: Credential,
+    /// What the user is in [`Self::org_id`].
     pub role: Role,
 }
 
 impl Principal {
+    /// What this caller does at `at_us`, coming from `origin`.
+    #[must_use]
+    pub fn act(&self, origin: Origin, at_us: i64) -> Act {
+        let actor = Actor::User { id: self.user_id, name: Arc::clone(&self.user_name), credential: self.credential };
+        Act { org_id: self.org_id, actor, origin, at_us }
+    }
+
     /// Goes on only where the role has `permission`.
     ///
     /// # Errors
@@ -171,7 +183,8 @@ mod tests {
         let member = Principal {
             org_id: OrgId::generate(),
             user_id: UserId::generate(),
-            token_id: ApiTokenId::generate(),
+            user_name: "member".into(),
+            credential: Credential::Token(ApiTokenId::generate()),
             role: Role::Member,
         };
         member.require(Permission::ServersView).expect("allowed");

@@ -1,13 +1,17 @@
 //! Who calls, and whether they may: the same for REST and gRPC.
 
-use http::{HeaderMap, header::AUTHORIZATION};
+use std::sync::Arc;
 
-use super::operation::Operation;
+use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
+
+use super::{operation::Operation, rest::problem::RequestId};
 use crate::{
-    access::{Access, Principal},
+    access::{Access, Origin, Principal},
+    edge::Peer,
     error::{Error, ErrorKind},
 };
 
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Longest token looked at, in bytes.
 const MAX_TOKEN_BYTES: usize = 256;
 
@@ -24,6 +28,22 @@ pub async fn admit(
     let principal = access.authenticate(bearer(headers)?, now_us).await?;
     principal.require(operation.permission())?;
     Ok(principal)
+}
+
+/// Where a request came from. Behind a proxy on this very machine, which speaks plain HTTP to us, it is the address
+/// that proxy wrote last into `x-forwarded-for`; from anybody else the header is not believed.
+#[must_use]
+pub fn origin(headers: &HeaderMap, peer: Option<&Peer>, request_id: Option<&RequestId>) -> Origin {
+    let forwarded = || {
+        let value = headers.get_all(FORWARDED_FOR).iter().next_back()?.to_str().ok()?;
+        value.rsplit(',').next()?.trim().parse().ok()
+    };
+    let address = peer.map(|peer| {
+        let address = peer.address.ip().to_canonical();
+        let is_proxy = !peer.over_tls && address.is_loopback();
+        forwarded().filter(|_| is_proxy).unwrap_or(address)
+    });
+    Origin { address, request_id: request_id.map(|id| Arc::clone(&id.0)) }
 }
 
 fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
@@ -48,6 +68,18 @@ mod tests {
     fn token_of(value: &str) -> Option<String> {
         let headers = HeaderMap::from_iter([(AUTHORIZATION, value.parse().expect("a header"))]);
         bearer(&headers).ok().map(str::to_owned)
+    }
+
+    #[test]
+    fn only_a_proxy_on_this_machine_says_for_whom_it_asks() {
+        let headers = HeaderMap::from_iter([(FORWARDED_FOR, "192.0.2.1, 198.51.100.7".parse().expect("a header"))]);
+        let from = |address: &str, over_tls| {
+            let peer = Peer { address: address.parse().expect("an address"), over_tls, certificate: None };
+            origin(&headers, Some(&peer), None).address.expect("an address").to_string()
+        };
+        assert_eq!(from("127.0.0.1:5000", false), "198.51.100.7");
+        assert_eq!(from("127.0.0.1:5000", true), "127.0.0.1");
+        assert_eq!(from("[::ffff:203.0.113.9]:5000", false), "203.0.113.9");
     }
 
     #[test]

@@ -14,14 +14,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use muster_shared::id::{OrgId, ServerId, UserId};
+use muster_shared::id::ServerId;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use self::story::{Happening, Step, Story};
 use crate::{
+    access::Act,
     agent_binary::AgentBinaries,
+    audit::{Action, Record},
     clock::Clock,
     config::Config,
     enrollment::{Enrollment, NewJoinToken},
@@ -110,11 +112,10 @@ impl Drop for Claim {
 }
 
 /// One run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Run {
-    org: OrgId,
+    act: Act,
     server: ServerId,
-    by: UserId,
     started: Instant,
 }
 
@@ -124,8 +125,9 @@ impl Bootstrap {
     /// # Errors
     /// [`ErrorKind::NotFound`]; [`ErrorKind::Precondition`] without SSH credentials or while the server's identity is
     /// quarantined; [`ErrorKind::Conflict`] while another run is on.
-    pub async fn start(&self, org: OrgId, server: ServerId, by: UserId) -> Result<ProgressStream, Error> {
-        let run = Run { org, server, by, started: Instant::now() };
+    pub async fn start(&self, act: &Act, server: ServerId) -> Result<ProgressStream, Error> {
+        let org = act.org_id;
+        let run = Run { act: act.clone(), server, started: Instant::now() };
         let (sender, stream) = progress::channel();
         let record = self.servers.get(org, server).await?;
         if record.agent.status == AgentStatus::Quarantined {
@@ -144,6 +146,8 @@ impl Bootstrap {
                 "the server is being bootstrapped already: wait for it",
             )
         })?;
+        let started = Record::new(act, Action::ServerBootstrapStarted, server, &record.name);
+        self.servers.record(&started).await?;
         let bootstrap = self.clone();
         tokio::spawn(async move {
             bootstrap.conduct(run, target, &sender).await;
@@ -153,7 +157,7 @@ impl Bootstrap {
     }
 
     async fn conduct(&self, run: Run, target: SshTarget, sender: &ProgressSender) {
-        let mut teller = Teller { run, sender, story: Story::default() };
+        let mut teller = Teller { run: run.clone(), sender, story: Story::default() };
         let ended = self.install(&mut teller, &target).await;
         let elapsed_ms = run.elapsed_ms();
         match ended {
@@ -171,15 +175,15 @@ impl Bootstrap {
     }
 
     async fn install(&self, teller: &mut Teller<'_>, target: &SshTarget) -> Result<(), EntranceError> {
-        let Run { org, server, by, .. } = teller.run;
+        let (act, server) = (teller.run.act.clone(), teller.run.server);
         // Whoever joins while this is held sends every second, so the first sample needs no wait for a batch.
         let _live = self.sessions.watch_live(server);
         let watching = self.events.subscribe();
         teller.tell(Happening::Connecting { host: target.host.clone(), port: target.port });
-        let session = self.entrance.enter(org, server, target, |step| teller.tell(step.into())).await?;
+        let session = self.entrance.enter(act.org_id, server, target, |step| teller.tell(step.into())).await?;
         let new =
             NewJoinToken { ttl_seconds: Some(TOKEN_TTL_SECONDS), for_server: Some(server), ..NewJoinToken::default() };
-        let (token, secret) = self.enrollment.create_token(org, new, by, self.clock.now_us()).await?;
+        let (token, secret) = self.enrollment.create_token(&act.at(self.clock.now_us()), new).await?;
         let secret = SecretString::from(secret.reveal());
         let url = self.whereabouts.url(&session);
         let arguments =
@@ -193,7 +197,7 @@ impl Bootstrap {
         };
         let arrived = self.join_and_arrive(teller, &session, joined, watching).await;
         // What was used stays used; a host that had joined before leaves the token over.
-        let _ = self.enrollment.revoke_token(org, token.id, self.clock.now_us()).await;
+        let _ = self.enrollment.revoke_token(&act.at(self.clock.now_us()), token.id).await;
         session.close().await;
         arrived
     }

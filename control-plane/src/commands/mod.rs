@@ -18,12 +18,16 @@ use std::{fmt, sync::Arc};
 use futures_util::Stream;
 use muster_shared::{
     command::{CommandBody, DEFAULT_TTL_SECONDS},
-    id::{CommandId, OrgId, ServerId, UserId},
+    id::{CommandId, OrgId, ServerId},
     sign::CommandSigner,
     wire,
 };
 
+use serde_json::json;
+
 use crate::{
+    access::Act,
+    audit::{Action, Record},
     error::{Error, ErrorKind},
     events::{EventKind, Events},
     servers::{AgentStatus, Servers},
@@ -114,16 +118,11 @@ impl Commands {
     /// # Errors
     /// [`ErrorKind::NotFound`]; [`ErrorKind::Precondition`] where no agent could ever fetch it;
     /// [`ErrorKind::Exhausted`] when [`MAX_UNFINISHED`] are waiting.
-    pub async fn submit(
-        &self,
-        org: OrgId,
-        server: ServerId,
-        body: CommandBody,
-        created_by: UserId,
-        ttl_us: i64,
-        now_us: i64,
-    ) -> Result<Command> {
-        require_agent(self.servers.get(org, server).await?.agent.status)?;
+    pub async fn submit(&self, act: &Act, server: ServerId, body: CommandBody, ttl_us: i64) -> Result<Command> {
+        let (org, now_us) = (act.org_id, act.at_us);
+        let created_by = act.user_id().ok_or_else(|| Error::internal("a command is given by a user"))?;
+        let record = self.servers.get(org, server).await?;
+        require_agent(record.agent.status)?;
         let command = Command {
             id: CommandId::generate(),
             org_id: org,
@@ -141,7 +140,9 @@ impl Commands {
             finished_at_us: None,
             cancel_requested_at_us: None,
         };
-        if !self.store.insert_command(&command, MAX_UNFINISHED).await? {
+        let record = Record::new(act, Action::CommandSubmitted, command.id, &record.name)
+            .after(json!({ "server_id": server.to_string(), "kind": command.body.kind(), "body": command.body }));
+        if !self.store.insert_command(&command, MAX_UNFINISHED, &record).await? {
             let detail = format!("{MAX_UNFINISHED} commands wait for this server already: wait or cancel some");
             return Err(Error::new(ErrorKind::Exhausted, "too_many_commands", detail));
         }
@@ -169,9 +170,13 @@ impl Commands {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`].
-    pub async fn cancel(&self, org: OrgId, id: CommandId, now_us: i64) -> Result<Cancelled> {
-        self.get(org, id).await?;
-        let outcome = self.store.cancel_command(org, id, now_us).await?;
+    pub async fn cancel(&self, act: &Act, id: CommandId) -> Result<Cancelled> {
+        let org = act.org_id;
+        let command = self.get(org, id).await?;
+        let server = self.servers.get(org, command.server_id).await?;
+        let record = Record::new(act, Action::CommandCancelled, id, &server.name)
+            .change(&json!({ "state": command.state.as_str() }), &json!({ "state": "cancelled" }));
+        let outcome = self.store.cancel_command(id, &record).await?;
         if outcome != Cancelled::TooLate {
             self.tell(&self.get(org, id).await?);
         }

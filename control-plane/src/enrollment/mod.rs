@@ -19,7 +19,8 @@ use ring::digest;
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::{
-    access::Token,
+    access::{Act, Origin, Token},
+    audit::{Action, Record},
     error::{Error, ErrorKind},
     events::{EventKind, Events},
     identity::{CertificateAuthority, InvalidRequest, IssuedCertificate, PublicKey, verify_possession},
@@ -92,6 +93,7 @@ impl Enrollment {
         csr_der: &[u8],
         claims: &HostClaims,
         previous: Option<&PreviousIdentity>,
+        origin: Origin,
         now_us: i64,
     ) -> Result<NewIdentity> {
         let key = PublicKey::from_request(csr_der).map_err(bad_request)?;
@@ -105,6 +107,7 @@ impl Enrollment {
             machine_id_sha256: claims.machine_id_sha256.clone(),
             agent_version: claims.agent_version.clone(),
             previous_server: self.proven(previous, csr_der).await?,
+            origin,
         };
         let sign = |_: OrgId, server: ServerId| {
             let issued = self.authority.issue_agent(&key, server, self.certificate_ttl, now_us)?;
@@ -149,8 +152,11 @@ impl Enrollment {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`].
-    pub async fn revoke_agent(&self, org: OrgId, server: ServerId, now_us: i64) -> Result<()> {
-        if !self.store.revoke_agent(org, server, now_us).await? {
+    pub async fn revoke_agent(&self, act: &Act, server: ServerId) -> Result<()> {
+        let org = act.org_id;
+        let before = self.servers.get(org, server).await?;
+        let record = Record::new(act, Action::AgentRevoked, server, before.name);
+        if !self.store.revoke_agent(server, &record).await? {
             return Err(Error::not_found("server"));
         }
         self.sessions.cut(server, Cut::Revoked);
@@ -163,9 +169,11 @@ impl Enrollment {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`]; [`ErrorKind::Precondition`] for a server that is not quarantined.
-    pub async fn release_quarantine(&self, org: OrgId, server: ServerId, now_us: i64) -> Result<()> {
-        self.servers.get(org, server).await?;
-        if !self.store.release_quarantine(org, server, now_us).await? {
+    pub async fn release_quarantine(&self, act: &Act, server: ServerId) -> Result<()> {
+        let org = act.org_id;
+        let before = self.servers.get(org, server).await?;
+        let record = Record::new(act, Action::AgentQuarantineReleased, server, before.name);
+        if !self.store.release_quarantine(server, &record).await? {
             let detail = "the server is not quarantined";
             return Err(Error::new(ErrorKind::Precondition, "not_quarantined", detail));
         }

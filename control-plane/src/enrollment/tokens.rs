@@ -1,13 +1,16 @@
 //! Join tokens: 256 random bits that let one host become one server, for a while.
 
 use muster_shared::{
-    id::{JoinTokenId, OrgId, ServerId, UserId},
+    id::{JoinTokenId, OrgId, ServerId},
     policy::Family,
 };
 
+use serde_json::json;
+
 use super::{Enrollment, Result};
 use crate::{
-    access::Token,
+    access::{Act, Token},
+    audit::{Action, Record},
     error::Error,
     servers::ServerName,
     store::{self, JoinToken},
@@ -38,13 +41,9 @@ impl Enrollment {
     /// # Errors
     /// [`ErrorKind::Invalid`](crate::error::ErrorKind::Invalid) for a lifetime out of bounds;
     /// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) for a server that isn't the organisation's.
-    pub async fn create_token(
-        &self,
-        org: OrgId,
-        new: NewJoinToken,
-        by: UserId,
-        now_us: i64,
-    ) -> Result<(JoinToken, Token)> {
+    pub async fn create_token(&self, act: &Act, new: NewJoinToken) -> Result<(JoinToken, Token)> {
+        let now_us = act.at_us;
+        let by = act.user_id().ok_or_else(|| Error::internal("a join token is made by a user"))?;
         let ttl_seconds = new.ttl_seconds.unwrap_or(DEFAULT_TTL_SECONDS);
         if !(MIN_TTL_SECONDS..=MAX_TTL_SECONDS).contains(&ttl_seconds) {
             let detail = format!("ttl_seconds is between {MIN_TTL_SECONDS} and {MAX_TTL_SECONDS}");
@@ -63,7 +62,13 @@ impl Enrollment {
             created_by: by,
             expires_at_us: now_us.saturating_add(i64::from(ttl_seconds) * 1_000_000),
         };
-        if !self.store.insert_join_token(org, &row, now_us).await? {
+        let record = Record::new(act, Action::JoinTokenCreated, row.id, "").after(json!({
+            "server_name": row.server_name.as_ref().map(ToString::to_string),
+            "server_id": row.for_server.map(|id| id.to_string()),
+            "allow": row.allowed_families.iter().map(|family| family.as_str()).collect::<Vec<_>>(),
+            "ttl_seconds": ttl_seconds,
+        }));
+        if !self.store.insert_join_token(&row, &record).await? {
             return Err(Error::not_found("server"));
         }
         let token = JoinToken {
@@ -93,7 +98,8 @@ impl Enrollment {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound).
-    pub async fn revoke_token(&self, org: OrgId, id: JoinTokenId, now_us: i64) -> Result<()> {
-        if self.store.revoke_join_token(org, id, now_us).await? { Ok(()) } else { Err(Error::not_found("join token")) }
+    pub async fn revoke_token(&self, act: &Act, id: JoinTokenId) -> Result<()> {
+        let record = Record::new(act, Action::JoinTokenRevoked, id, "");
+        if self.store.revoke_join_token(id, &record).await? { Ok(()) } else { Err(Error::not_found("join token")) }
     }
 }

@@ -13,6 +13,8 @@ use super::{
     status::{refusal, status},
 };
 use crate::{
+    access::Origin,
+    edge::Peer,
     enrollment::{HostClaims, NewIdentity, PreviousIdentity},
     error::ErrorKind,
 };
@@ -41,12 +43,14 @@ impl EnrollService for Enroller {
             return Err(refusal(ErrorKind::Exhausted, "too_many_enrollments", detail));
         };
         let context = &self.context;
+        let address = request.extensions().get::<Peer>().map(|peer| peer.address.ip().to_canonical());
+        let origin = Origin { address, request_id: None };
         let request = request.into_inner();
         let previous = previous_identity(&request);
         let claims = request.host.map(claims).unwrap_or_default();
         let identity = context
             .enrollment
-            .enroll(&request.join_token, &request.csr_der, &claims, previous.as_ref(), context.clock.now_us())
+            .enroll(&request.join_token, &request.csr_der, &claims, previous.as_ref(), origin, context.clock.now_us())
             .await
             .map_err(|error| status(&error))?;
         Ok(Response::new(wire::EnrollResponse {

@@ -11,13 +11,14 @@ use std::sync::Arc;
 
 use muster_shared::{
     facts::Facts,
-    id::{OrgId, ServerId, UserId},
+    id::ServerId,
     preflight::{CheckResult, PreflightReport},
 };
 use serde_json::json;
 use tokio::sync::Semaphore;
 
 use crate::{
+    access::Act,
     agent_binary::AgentBinaries,
     clock::Clock,
     commands::Commands,
@@ -48,9 +49,8 @@ pub struct Preflight {
 /// One run's subject.
 #[derive(Debug, Clone)]
 struct Run {
-    org: OrgId,
+    act: Act,
     server: ServerId,
-    by: UserId,
     /// How to log in, where that is known.
     target: Option<SshTarget>,
     progress: ProgressSender,
@@ -74,7 +74,8 @@ impl Preflight {
     /// # Errors
     /// [`ErrorKind::NotFound`]; [`ErrorKind::Precondition`] where there is neither a connected agent nor a login;
     /// [`ErrorKind::Exhausted`] when [`MAX_RUNS`] are under way.
-    pub async fn start(&self, org: OrgId, server: ServerId, by: UserId) -> Result<ProgressStream> {
+    pub async fn start(&self, act: &Act, server: ServerId) -> Result<ProgressStream> {
+        let org = act.org_id;
         self.servers.get(org, server).await?;
         let target = match self.servers.ssh_target(org, server).await {
             Ok(target) => Some(target),
@@ -91,7 +92,7 @@ impl Preflight {
             Error::new(ErrorKind::Exhausted, "too_many_runs", detail)
         })?;
         let (progress, stream) = progress::channel();
-        let run = Run { org, server, by, target, progress };
+        let run = Run { act: act.clone(), server, target, progress };
         let preflight = self.clone();
         tokio::spawn(async move {
             let _permit = permit;
@@ -117,7 +118,7 @@ impl Preflight {
     /// Puts the report on record, then tells what it adds up to.
     async fn conclude(&self, run: &Run, report: PreflightReport) -> Result<()> {
         let report = PreflightReport { checked_at_us: self.clock.now_us(), ..report };
-        self.servers.record_preflight(run.org, run.server, &report).await?;
+        self.servers.record_preflight(run.act.org_id, run.server, &report).await?;
         run.progress.send("complete", report::Complete::of(&report));
         Ok(())
     }

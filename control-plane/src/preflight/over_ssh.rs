@@ -27,7 +27,7 @@ impl Preflight {
             return Err(Error::new(ErrorKind::Precondition, "no_ssh_credentials", "no login is known"));
         };
         run.progress.status("connecting", "Establishing SSH connection...");
-        let entered = self.entrance.enter(run.org, run.server, target, |step| match step {
+        let entered = self.entrance.enter(run.act.org_id, run.server, target, |step| match step {
             Entering::HostKey { fingerprint, first_contact: true } => {
                 run.progress.status("host_key", &format!("First contact: the host's key is {fingerprint}"));
             }
@@ -77,7 +77,7 @@ impl Preflight {
         let now_us = self.clock.now_us();
         if let Ok(facts) = serde_json::from_str::<Facts>(&lines) {
             run.os_info(&facts);
-            self.servers.record_facts(run.org, run.server, lines.as_bytes(), now_us, now_us).await?;
+            self.servers.record_facts(run.act.org_id, run.server, lines.as_bytes(), now_us, now_us).await?;
         }
         Ok(mode)
     }

@@ -22,13 +22,13 @@ const TTL_US: i64 = 60 * 1_000_000;
 impl Preflight {
     pub(super) async fn through_agent(&self, run: &Run) -> Result<PreflightReport> {
         run.progress.status("connecting", "Asking the server's agent...");
-        if let Some((facts, _)) = self.servers.facts(run.org, run.server).await? {
+        if let Some((facts, _)) = self.servers.facts(run.act.org_id, run.server).await? {
             run.os_info(&facts);
         }
         let username = run.target.as_ref().map(|target| target.username.to_string()).unwrap_or_default();
         let body = CommandBody::Preflight(PreflightArgs { username, ..PreflightArgs::default() });
-        let now_us = self.clock.now_us();
-        let command = self.commands.submit(run.org, run.server, body, run.by, TTL_US, now_us).await?;
+        let act = run.act.at(self.clock.now_us());
+        let command = self.commands.submit(&act, run.server, body, TTL_US).await?;
         let (login, ended) = tokio::join!(self.log_in(run), self.follow(run, &command));
         Ok(report::judged(outcome(&ended?)?, login?))
     }
@@ -36,7 +36,7 @@ impl Preflight {
     /// Logs in as a deployment would; `None` where no login is known.
     async fn log_in(&self, run: &Run) -> Result<Option<CheckResult>> {
         let Some(target) = &run.target else { return Ok(None) };
-        let check = match self.entrance.enter(run.org, run.server, target, |_| {}).await {
+        let check = match self.entrance.enter(run.act.org_id, run.server, target, |_| {}).await {
             Ok(session) => {
                 session.close().await;
                 report::login_worked(&target.host, target.port, target.username.as_str())
@@ -50,7 +50,7 @@ impl Preflight {
 
     /// Tells the checks as they come, until the command has ended.
     async fn follow(&self, run: &Run, command: &Command) -> Result<Command> {
-        let mut events = pin!(self.commands.watch(run.org, command.id).await?);
+        let mut events = pin!(self.commands.watch(run.act.org_id, command.id).await?);
         while let Some(event) = events.next().await {
             match event? {
                 CommandEvent::Update(update) => match update.step {
@@ -64,7 +64,7 @@ impl Preflight {
                 CommandEvent::Changed(_) => {}
             }
         }
-        self.commands.get(run.org, command.id).await
+        self.commands.get(run.act.org_id, command.id).await
     }
 }
 

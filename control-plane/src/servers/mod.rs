@@ -6,6 +6,7 @@ mod names;
 mod row;
 mod secrets;
 mod server;
+mod shown;
 mod status;
 
 pub use connection::{Addresses, Connection, ConnectionPatch, DEFAULT_SSH_PORT, SshAccount, SshAuth, SshTarget};
@@ -25,7 +26,11 @@ use muster_shared::{
     preflight::PreflightReport,
 };
 
+use serde_json::json;
+
 use crate::{
+    access::Act,
+    audit::{Action, Record},
     error::{Error, ErrorKind},
     events::{EventKind, Events},
     keyring::Keyring,
@@ -59,11 +64,11 @@ impl Servers {
     /// used for another server.
     pub async fn create(
         &self,
-        org: OrgId,
+        act: &Act,
         server: NewServer,
         idempotency_key: Option<&IdempotencyKey>,
-        now_us: i64,
     ) -> Result<Server> {
+        let org = act.org_id;
         require_address(&server.connection.addresses)?;
         if let Some(made) = self.made_before(org, &server, idempotency_key).await? {
             return Ok(made);
@@ -75,7 +80,8 @@ impl Servers {
             Some(key) => Some((key, self.sealed_digest(org, key, &server)?)),
             None => None,
         };
-        match self.store.insert_server(org, &row, repeat.as_ref(), now_us).await {
+        let record = Record::new(act, Action::ServerCreated, id, &row.name).after(row.shown());
+        match self.store.insert_server(&row, repeat.as_ref(), &record).await {
             Ok(()) => {
                 self.events.publish(org, id, EventKind::ServerChanged);
                 self.get(org, id).await
@@ -122,11 +128,15 @@ impl Servers {
     /// # Errors
     /// [`ErrorKind::NotFound`]; [`ErrorKind::Invalid`] when no usable address would be left;
     /// [`ErrorKind::Conflict`] when the name is taken.
-    pub async fn update(&self, org: OrgId, id: ServerId, patch: &ServerPatch, now_us: i64) -> Result<Server> {
+    pub async fn update(&self, act: &Act, id: ServerId, patch: &ServerPatch) -> Result<Server> {
+        let org = act.org_id;
         for _ in 0..UPDATE_ATTEMPTS {
             let mut row = self.store.server_row(org, id).await?.ok_or_else(|| Error::not_found("server"))?;
+            let before = row.clone();
             self.apply(org, &mut row, patch)?;
-            match self.store.update_server(org, &row, now_us).await {
+            let record = Record::new(act, Action::ServerUpdated, id, &before.name)
+                .change(&before.shown(), &row.shown_beside(&before));
+            match self.store.update_server(&row, &record).await {
                 Ok(true) => {
                     self.events.publish(org, id, EventKind::ServerChanged);
                     return self.get(org, id).await;
@@ -212,8 +222,13 @@ impl Servers {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`].
-    pub async fn accept_host_key(&self, org: OrgId, id: ServerId, key: &Fingerprint, now_us: i64) -> Result<Server> {
-        if !self.store.accept_host_key(org, id, key, now_us).await? {
+    pub async fn accept_host_key(&self, act: &Act, id: ServerId, key: &Fingerprint) -> Result<Server> {
+        let org = act.org_id;
+        let before = self.get(org, id).await?;
+        let shown = |key: Option<&Fingerprint>| json!({ "ssh_host_key_fingerprint": key.map(ToString::to_string) });
+        let record = Record::new(act, Action::ServerHostKeyAccepted, id, &before.name)
+            .change(&shown(before.host_key.as_ref()), &shown(Some(key)));
+        if !self.store.accept_host_key(id, key, &record).await? {
             return Err(Error::not_found("server"));
         }
         self.events.publish(org, id, EventKind::ServerChanged);
@@ -282,6 +297,14 @@ impl Servers {
             self.events.publish(org, id, EventKind::ServerChanged);
         }
         Ok(())
+    }
+
+    /// Puts on record what was done about a server without changing its row.
+    ///
+    /// # Errors
+    /// [`Error`] when the store fails.
+    pub async fn record(&self, record: &Record) -> Result<()> {
+        Ok(self.store.record_audit(record).await?)
     }
 
     fn apply(&self, org: OrgId, row: &mut ServerRow, patch: &ServerPatch) -> Result<()> {

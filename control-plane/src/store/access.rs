@@ -2,9 +2,12 @@
 
 use muster_shared::id::{ApiTokenId, OrgId, UserId};
 
+use serde_json::json;
+
 use super::{Result, Store, rows::Columns as _};
 use crate::{
-    access::{Principal, Role, TokenHash},
+    access::{Act, Credential, Principal, Role, TokenHash},
+    audit::{Action, Record},
     organizations::Organization,
 };
 
@@ -80,6 +83,13 @@ impl Store {
         .bind(now_us)
         .execute(&mut *tx)
         .await?;
+        let record = Record::new(
+            &Act::of_system(owner.org_id, now_us),
+            Action::OrganizationCreated,
+            owner.org_id,
+            owner.org_name,
+        );
+        self.append_audit(&mut tx, &record.after(json!({ "owner": owner.user_name }))).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -90,8 +100,8 @@ impl Store {
     /// [`StoreError`](super::StoreError).
     pub async fn principal(&self, token_hash: &TokenHash, now_us: i64) -> Result<Option<Principal>> {
         let row = sqlx::query(
-            "SELECT t.id, t.org_id, t.user_id, m.role FROM api_tokens t \
-             JOIN memberships m ON m.org_id = t.org_id AND m.user_id = t.user_id \
+            "SELECT t.id, t.org_id, t.user_id, u.name AS user_name, m.role FROM api_tokens t \
+             JOIN memberships m ON m.org_id = t.org_id AND m.user_id = t.user_id JOIN users u ON u.id = t.user_id \
              WHERE t.token_sha256 = $1 AND t.revoked_at_us IS NULL \
              AND (t.expires_at_us IS NULL OR t.expires_at_us > $2)",
         )
@@ -103,7 +113,8 @@ impl Store {
             Ok(Principal {
                 org_id: row.parsed("org_id")?,
                 user_id: row.parsed("user_id")?,
-                token_id: row.parsed("id")?,
+                user_name: row.value::<&str>("user_name")?.into(),
+                credential: Credential::Token(row.parsed("id")?),
                 role: row.word("role", Role::parse)?,
             })
         })

@@ -8,6 +8,7 @@ use sqlx::any::AnyRow;
 
 use super::{Result, Store, Tx, certificates::may_connect, certificates::revoke_certificates, rows::Columns as _};
 use crate::{
+    audit,
     servers::AgentStatus,
     sessions::generation::{CloneSign, Decision, Presented, Record, decide},
 };
@@ -189,12 +190,14 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError).
-    pub async fn revoke_agent(&self, org: OrgId, server: ServerId, now_us: i64) -> Result<bool> {
+    pub async fn revoke_agent(&self, server: ServerId, record: &audit::Record) -> Result<bool> {
+        let (org, now_us) = (record.act.org_id, record.act.at_us);
         let mut tx = self.begin().await?;
         if !set_agent_status(&mut tx, org, server, AgentStatus::Revoked, None, now_us).await? {
             return Ok(false);
         }
         revoke_certificates(&mut tx, server, "revoked", now_us).await?;
+        self.append_audit(&mut tx, record).await?;
         tx.commit().await?;
         Ok(true)
     }
@@ -204,11 +207,15 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError).
-    pub async fn release_quarantine(&self, org: OrgId, server: ServerId, now_us: i64) -> Result<bool> {
+    pub async fn release_quarantine(&self, server: ServerId, record: &audit::Record) -> Result<bool> {
+        let (org, now_us) = (record.act.org_id, record.act.at_us);
         let mut tx = self.begin().await?;
         let released =
             set_agent_status(&mut tx, org, server, AgentStatus::Pending, Some(AgentStatus::Quarantined), now_us)
                 .await?;
+        if released {
+            self.append_audit(&mut tx, record).await?;
+        }
         tx.commit().await?;
         Ok(released)
     }

@@ -7,6 +7,7 @@ use muster_shared::{
 use sqlx::any::AnyRow;
 
 use super::{Result, Store, StoreError, Tx, rows::Columns as _};
+use crate::audit::Record;
 use crate::commands::{Cancelled, Command, CommandResult, Finished, Step, Update, next_state};
 
 /// How claiming a command ended.
@@ -60,7 +61,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn insert_command(&self, command: &Command, max_unfinished: u32) -> Result<bool> {
+    pub async fn insert_command(&self, command: &Command, max_unfinished: u32, record: &Record) -> Result<bool> {
+        let mut tx = self.begin().await?;
         let body = serde_json::to_string(&command.body).map_err(|_| StoreError::Unreadable { column: "body" })?;
         let done = sqlx::query(
             "INSERT INTO commands (id, org_id, server_id, kind, body, state, code, detail, created_by, \
@@ -78,9 +80,14 @@ impl Store {
         .bind(command.created_at_us)
         .bind(command.expires_at_us)
         .bind(i64::from(max_unfinished))
-        .execute(self.write())
+        .execute(&mut *tx)
         .await?;
-        Ok(done.rows_affected() == 1)
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        self.append_audit(&mut tx, record).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// The command `id`.
@@ -238,7 +245,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn cancel_command(&self, org: OrgId, id: CommandId, now_us: i64) -> Result<Cancelled> {
+    pub async fn cancel_command(&self, id: CommandId, record: &Record) -> Result<Cancelled> {
+        let (org, now_us) = (record.act.org_id, record.act.at_us);
         let mut tx = self.begin().await?;
         let at_once = sqlx::query(
             "UPDATE commands SET state = 'cancelled', cancel_requested_at_us = $3, finished_at_us = $3 \
@@ -258,12 +266,14 @@ impl Store {
         .bind(now_us)
         .execute(&mut *tx)
         .await?;
-        tx.commit().await?;
-        Ok(match (at_once.rows_affected(), requested.rows_affected()) {
+        let outcome = match (at_once.rows_affected(), requested.rows_affected()) {
             (1, _) => Cancelled::AtOnce,
             (_, 1) => Cancelled::Requested,
-            _ => Cancelled::TooLate,
-        })
+            _ => return Ok(Cancelled::TooLate),
+        };
+        self.append_audit(&mut tx, record).await?;
+        tx.commit().await?;
+        Ok(outcome)
     }
 
     /// Stores a step that `server` reported, once, and moves its command on.

@@ -6,6 +6,8 @@ use muster_shared::{
     policy::Family,
 };
 
+use serde_json::json;
+
 use super::{
     Result, Store, StoreError, Tx,
     certificates::{IssuedCertificate, insert_certificate, revoke_certificates},
@@ -13,7 +15,8 @@ use super::{
     servers::{families, insert},
 };
 use crate::{
-    access::TokenHash,
+    access::{Act, Actor, Origin, TokenHash},
+    audit::{Action, Record},
     servers::{Addresses, AgentStatus, HostName, Label, Resources, SealedAuth, ServerName, ServerRow, ServerStatus},
 };
 
@@ -32,6 +35,8 @@ pub struct Enrolment {
     pub agent_version: String,
     /// The server this machine proved to be already.
     pub previous_server: Option<ServerId>,
+    /// Where it calls from.
+    pub origin: Origin,
 }
 
 /// How an enrolment ended.
@@ -121,6 +126,8 @@ impl Store {
             .bind(server_id.to_string())
             .execute(&mut *tx)
             .await?;
+        let record = joined_record(&mut tx, &consumed, enrolment, (server_id, is_new_server), now_us).await?;
+        self.append_audit(&mut tx, &record).await?;
         tx.commit().await?;
         Ok(Enrolled::Consumed(Joined {
             org_id: consumed.org_id,
@@ -171,6 +178,31 @@ async fn refusal<T, E>(tx: &mut Tx, token: &TokenHash, now_us: i64) -> Result<En
     } else {
         Enrolled::AlreadyUsed
     })
+}
+
+async fn joined_record(
+    tx: &mut Tx,
+    consumed: &Consumed,
+    enrolment: &Enrolment,
+    (server_id, is_new_server): (ServerId, bool),
+    now_us: i64,
+) -> Result<Record> {
+    let row = sqlx::query("SELECT name FROM servers WHERE org_id = $1 AND id = $2")
+        .bind(consumed.org_id.to_string())
+        .bind(server_id.to_string())
+        .fetch_one(&mut **tx)
+        .await?;
+    let act = Act {
+        org_id: consumed.org_id,
+        actor: Actor::Host(Some(server_id)),
+        origin: enrolment.origin.clone(),
+        at_us: now_us,
+    };
+    Ok(Record::new(&act, Action::ServerJoined, server_id, row.value::<&str>("name")?).after(json!({
+        "is_new_server": is_new_server,
+        "join_token_id": consumed.token_id.to_string(),
+        "agent_version": enrolment.agent_version,
+    })))
 }
 
 enum Existing {

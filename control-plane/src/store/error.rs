@@ -18,6 +18,9 @@ pub enum StoreError {
     Migration(#[source] sqlx::migrate::MigrateError),
     #[error("the database address is not valid: {0}")]
     Address(&'static str),
+    /// A change was to be recorded before the key that signs the record was there.
+    #[error("the audit key is not loaded")]
+    NoAuditKey,
     #[error("the database refused a statement")]
     Refused(#[source] sqlx::Error),
 }

@@ -7,7 +7,7 @@ use muster_shared::{
 use sqlx::any::AnyRow;
 
 use super::{Result, Store, rows::Columns as _, servers::families};
-use crate::{access::TokenHash, servers::ServerName};
+use crate::{access::TokenHash, audit::Record, servers::ServerName};
 
 /// A join token to be kept.
 #[derive(Debug)]
@@ -85,7 +85,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError).
-    pub async fn insert_join_token(&self, org: OrgId, token: &NewJoinToken, now_us: i64) -> Result<bool> {
+    pub async fn insert_join_token(&self, token: &NewJoinToken, record: &Record) -> Result<bool> {
+        let mut tx = self.begin().await?;
         let families = token.allowed_families.iter().map(|family| family.as_str()).collect::<Vec<_>>().join(",");
         let done = sqlx::query(
             "INSERT INTO join_tokens (id, org_id, token_sha256, for_server_id, server_name, allowed_families, \
@@ -94,17 +95,22 @@ impl Store {
              WHERE s.id = $4 AND s.org_id = $2 AND s.deleted_at_us IS NULL))",
         )
         .bind(token.id.to_string())
-        .bind(org.to_string())
+        .bind(record.act.org_id.to_string())
         .bind(token.hash.as_bytes())
         .bind(token.for_server.map(|id| id.to_string()))
         .bind(token.server_name.as_ref().map(ToString::to_string))
         .bind(families)
         .bind(token.created_by.to_string())
-        .bind(now_us)
+        .bind(record.act.at_us)
         .bind(token.expires_at_us)
-        .execute(self.write())
+        .execute(&mut *tx)
         .await?;
-        Ok(done.rows_affected() == 1)
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        self.append_audit(&mut tx, record).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// The organisation's join tokens, newest first.
@@ -128,16 +134,28 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError).
-    pub async fn revoke_join_token(&self, org: OrgId, id: JoinTokenId, now_us: i64) -> Result<bool> {
+    pub async fn revoke_join_token(&self, id: JoinTokenId, record: &Record) -> Result<bool> {
+        let (org, id) = (record.act.org_id.to_string(), id.to_string());
+        let mut tx = self.begin().await?;
         let done = sqlx::query(
-            "UPDATE join_tokens SET revoked_at_us = COALESCE(revoked_at_us, $3) WHERE org_id = $1 AND id = $2",
+            "UPDATE join_tokens SET revoked_at_us = $3 WHERE org_id = $1 AND id = $2 AND revoked_at_us IS NULL",
         )
-        .bind(org.to_string())
-        .bind(id.to_string())
-        .bind(now_us)
-        .execute(self.write())
+        .bind(org.as_str())
+        .bind(id.as_str())
+        .bind(record.act.at_us)
+        .execute(&mut *tx)
         .await?;
-        Ok(done.rows_affected() == 1)
+        if done.rows_affected() == 1 {
+            self.append_audit(&mut tx, record).await?;
+            tx.commit().await?;
+            return Ok(true);
+        }
+        let known = sqlx::query("SELECT id FROM join_tokens WHERE org_id = $1 AND id = $2")
+            .bind(org.as_str())
+            .bind(id.as_str())
+            .fetch_optional(&mut *tx)
+            .await?;
+        Ok(known.is_some())
     }
 }
 

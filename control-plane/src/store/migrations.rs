@@ -8,13 +8,14 @@ use sqlx::{
 
 use super::{Dialect, StoreError};
 
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "first", include_str!("migrations/0001_first.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] =
+    &[(1, "first", include_str!("migrations/0001_first.sql")), (2, "audit", include_str!("migrations/0002_audit.sql"))];
 
 /// Brings the database to the newest version. PostgreSQL replicas take turns by an advisory lock.
 pub(super) async fn run(pool: &AnyPool, dialect: Dialect) -> Result<(), StoreError> {
     let migrations = MIGRATIONS
-        .into_iter()
-        .map(|(version, name, sql)| {
+        .iter()
+        .map(|&(version, name, sql)| {
             let sql = AssertSqlSafe(dialect.adapt(sql)).into_sql_str();
             Migration::new(version, name.into(), MigrationType::Simple, sql, false)
         })

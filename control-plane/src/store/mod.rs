@@ -8,6 +8,7 @@
 mod access;
 mod address;
 mod agents;
+mod audit;
 mod certificates;
 mod commands;
 mod enrollment;
@@ -27,6 +28,7 @@ pub(crate) mod test_database;
 pub use access::FirstOwner;
 pub use address::{DatabaseUrl, Dialect};
 pub use agents::{SessionClaim, SessionOutcome};
+pub use audit::AuditFilter;
 pub use certificates::{CertificateStanding, IssuedCertificate};
 pub use commands::{Claim, EndedCommand, RecordOutcome};
 pub use enrollment::{Enrolled, Enrolment, Joined};
@@ -34,9 +36,16 @@ pub use error::StoreError;
 pub use frames::{FrameRow, StoredFrame};
 pub use join_tokens::{JoinToken, JoinTokenStatus, NewJoinToken};
 
-use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt as _, sync::Arc, time::Duration};
+use std::{
+    fs::OpenOptions,
+    os::unix::fs::OpenOptionsExt as _,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use sqlx::{AnyPool, Connection as _, Transaction, any::AnyPoolOptions};
+
+use crate::audit::AuditSigner;
 
 /// Connections that read SQLite; it has one that writes.
 const SQLITE_READERS: u32 = 8;
@@ -56,6 +65,8 @@ struct Inner {
     dialect: Dialect,
     write: AnyPool,
     read: AnyPool,
+    /// Comes from the database itself, sealed, and so after it.
+    audit_signer: OnceLock<AuditSigner>,
 }
 
 type Tx = Transaction<'static, sqlx::Any>;
@@ -87,7 +98,16 @@ impl Store {
                 (pool.clone(), pool)
             }
         };
-        Ok(Self { inner: Arc::new(Inner { dialect: url.dialect(), write, read }) })
+        Ok(Self { inner: Arc::new(Inner { dialect: url.dialect(), write, read, audit_signer: OnceLock::new() }) })
+    }
+
+    /// Signs the ends of audit chains with `signer` from now on; the first one given stays.
+    pub fn sign_audit_with(&self, signer: AuditSigner) {
+        let _ = self.inner.audit_signer.set(signer);
+    }
+
+    fn audit_signer(&self) -> Result<&AuditSigner> {
+        self.inner.audit_signer.get().ok_or(StoreError::NoAuditKey)
     }
 
     /// Asks the database for a sign of life.

@@ -4,6 +4,7 @@ use muster_shared::id::{OrgId, ServerId};
 use ring::digest::{SHA256, digest};
 
 use super::{Result, Store, rows::Columns as _};
+use crate::audit::Record;
 use crate::servers::{ConnectionRecord, Detected, Fingerprint, PreflightRecord, SudoMode};
 
 impl Store {
@@ -215,18 +216,24 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError).
-    pub async fn accept_host_key(&self, org: OrgId, id: ServerId, key: &Fingerprint, now_us: i64) -> Result<bool> {
+    pub async fn accept_host_key(&self, id: ServerId, key: &Fingerprint, record: &Record) -> Result<bool> {
+        let mut tx = self.begin().await?;
         let done = sqlx::query(
             "UPDATE servers SET ssh_host_key_fingerprint = $3, ssh_host_key_offered = NULL, updated_at_us = $4, \
              revision = revision + 1 WHERE org_id = $1 AND id = $2 AND deleted_at_us IS NULL",
         )
-        .bind(org.to_string())
+        .bind(record.act.org_id.to_string())
         .bind(id.to_string())
         .bind(key.as_str())
-        .bind(now_us)
-        .execute(self.write())
+        .bind(record.act.at_us)
+        .execute(&mut *tx)
         .await?;
-        Ok(done.rows_affected() == 1)
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        self.append_audit(&mut tx, record).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 }
 

@@ -10,10 +10,13 @@ use muster_shared::{
 use sqlx::any::AnyRow;
 
 use super::{Result, Store, Tx, rows::Columns as _};
-use crate::servers::{
-    AddressChoice, Addresses, Agent, AgentStatus, AuthMethod, ConnectionOutcome, ConnectionRecord, Detected,
-    IdempotencyKey, PreflightRecord, Resources, SealedAuth, Server, ServerFilter, ServerRow, ServerStatus, SshAccount,
-    SudoMode,
+use crate::{
+    audit::Record,
+    servers::{
+        AddressChoice, Addresses, Agent, AgentStatus, AuthMethod, ConnectionOutcome, ConnectionRecord, Detected,
+        IdempotencyKey, PreflightRecord, Resources, SealedAuth, Server, ServerFilter, ServerRow, ServerStatus,
+        SshAccount, SudoMode,
+    },
 };
 
 /// Secrets and the facts document stay where they are: a list reads neither.
@@ -108,11 +111,11 @@ impl Store {
     /// [`StoreError::Conflict`](super::StoreError::Conflict) when the name or the key is taken.
     pub async fn insert_server(
         &self,
-        org: OrgId,
         row: &ServerRow,
         repeat: Option<&(&IdempotencyKey, Vec<u8>)>,
-        now_us: i64,
+        record: &Record,
     ) -> Result<()> {
+        let (org, now_us) = (record.act.org_id, record.act.at_us);
         let mut tx = self.begin().await?;
         insert(&mut tx, org, row, ServerStatus::Running, AgentStatus::None, now_us).await?;
         if let Some((key, body_sealed)) = repeat {
@@ -128,6 +131,7 @@ impl Store {
             .execute(&mut *tx)
             .await?;
         }
+        self.append_audit(&mut tx, record).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -163,8 +167,9 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Conflict`](super::StoreError::Conflict) when the name is taken.
-    pub async fn update_server(&self, org: OrgId, row: &ServerRow, now_us: i64) -> Result<bool> {
+    pub async fn update_server(&self, row: &ServerRow, record: &Record) -> Result<bool> {
         let ssh = row.ssh.as_ref();
+        let mut tx = self.begin().await?;
         let done = sqlx::query(
             "UPDATE servers SET name = $4, provider = $5, region = $6, ipv4_address = $7, ipv6_address = $8, \
              fqdn = $9, hostname = $10, connection_host_type = $11, ssh_port = $12, ssh_username = $13, \
@@ -173,7 +178,7 @@ impl Store {
              memory_gb_milli = $21, disk_gb_milli = $22, max_projects = $23, updated_at_us = $24, \
              revision = revision + 1 WHERE org_id = $1 AND id = $2 AND revision = $3 AND deleted_at_us IS NULL",
         )
-        .bind(org.to_string())
+        .bind(record.act.org_id.to_string())
         .bind(row.id.to_string())
         .bind(row.revision)
         .bind(row.name.as_str())
@@ -196,10 +201,15 @@ impl Store {
         .bind(thousandths(row.declared.memory_gb))
         .bind(thousandths(row.declared.disk_gb))
         .bind(row.max_projects.map(i64::from))
-        .bind(now_us)
-        .execute(self.write())
+        .bind(record.act.at_us)
+        .execute(&mut *tx)
         .await?;
-        Ok(done.rows_affected() == 1)
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        self.append_audit(&mut tx, record).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 }
 

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::{DatabaseUrl, Dialect, Store};
+use crate::audit::AuditSigner;
 
 /// A new, empty database that goes with the test.
 #[derive(Debug)]
@@ -14,6 +15,11 @@ pub(crate) struct TestDatabase {
     pub(crate) store: Store,
     pub(crate) url: DatabaseUrl,
     folder: TempDir,
+}
+
+/// A signer of audit chains, as the control plane keeps one.
+pub(crate) fn audit_signer() -> AuditSigner {
+    AuditSigner::from_pkcs8(&AuditSigner::generate_pkcs8().expect("randomness")).expect("a key")
 }
 
 impl TestDatabase {
@@ -27,6 +33,7 @@ impl TestDatabase {
         let folder = tempfile::tempdir().expect("a folder");
         let url = DatabaseUrl::sqlite_in(folder.path());
         let store = Store::open(&url).await.expect("a new database");
+        store.sign_audit_with(audit_signer());
         Self { store, url, folder }
     }
 
@@ -42,6 +49,7 @@ impl TestDatabase {
         let joint = if server.contains('?') { '&' } else { '?' };
         let url: DatabaseUrl = format!("{server}{joint}options[search_path]={schema}").parse().expect("an address");
         let store = Store::open(&url).await.expect("a new schema");
+        store.sign_audit_with(audit_signer());
         Some(Self { store, url, folder: tempfile::tempdir().expect("a folder") })
     }
 }

@@ -5,12 +5,13 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use muster::{
+    access::{Act, Origin, Principal},
     app::{self, App},
     config::{Config, Layers},
     enrollment::NewJoinToken,
 };
 use muster_shared::{
-    id::{OrgId, ServerId, UserId},
+    id::{OrgId, ServerId},
     tls::{Trust, agents_name, client_config},
     wire::{
         self, agent_message, control_message, enroll_service_client::EnrollServiceClient,
@@ -40,7 +41,7 @@ pub struct Plane {
     pub app: App,
     pub address: SocketAddr,
     pub org: OrgId,
-    pub user: UserId,
+    owner: Principal,
     pub stop: CancellationToken,
     serving: JoinHandle<()>,
     pub folder: TempDir,
@@ -78,7 +79,12 @@ impl Plane {
         let (app, address) = is_ready.await.expect("started");
         let token = std::fs::read_to_string(folder.path().join("owner.token")).expect("the owner's token");
         let owner = app.access.authenticate(token.trim(), app.clock.now_us()).await.expect("the owner");
-        Self { app, address, org: owner.org_id, user: owner.user_id, stop, serving, folder }
+        Self { app, address, org: owner.org_id, owner, stop, serving, folder }
+    }
+
+    /// What the owner does at `now_us`.
+    pub fn act(&self, now_us: i64) -> Act {
+        self.owner.act(Origin::default(), now_us)
     }
 
     pub async fn token(&self) -> String {
@@ -87,7 +93,7 @@ impl Plane {
 
     pub async fn token_like(&self, token: NewJoinToken) -> String {
         let now_us = self.app.clock.now_us();
-        let (_, secret) = self.app.enrollment.create_token(self.org, token, self.user, now_us).await.expect("made");
+        let (_, secret) = self.app.enrollment.create_token(&self.act(now_us), token).await.expect("made");
         secret.reveal().to_owned()
     }
 

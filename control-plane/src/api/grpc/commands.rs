@@ -25,5 +25,5 @@ pub(super) async fn list(call: Call<wire::ListCommandsRequest>) -> Result<wire::
 
 pub(super) async fn cancel(call: Call<wire::CancelFleetCommandRequest>) -> Result<wire::Command, Error> {
     let id = command_id(&call.request.id)?;
-    Ok(commands::cancel(&call.app, call.caller.org_id, id).await?.into())
+    Ok(commands::cancel(&call.app, &call.act(), id).await?.into())
 }

@@ -8,7 +8,11 @@ use muster_shared::wire::{self, fleet_service_server::FleetService};
 use tonic::{Request, Response, Status};
 
 use super::{agent, commands, join_tokens, monitoring, runs, servers, status::to_status};
-use crate::{access::Principal, app::App, error::Error};
+use crate::{
+    access::{Act, Origin, Principal},
+    app::App,
+    error::Error,
+};
 
 /// A stream of answers.
 pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -17,7 +21,15 @@ pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send
 pub(super) struct Call<T> {
     pub(super) app: App,
     pub(super) caller: Principal,
+    origin: Origin,
     pub(super) request: T,
+}
+
+impl<T> Call<T> {
+    /// What the caller does now.
+    pub(super) fn act(&self) -> Act {
+        self.caller.act(self.origin.clone(), self.app.clock.now_us())
+    }
 }
 
 /// The service.
@@ -33,9 +45,10 @@ impl Fleet {
 
     fn call<T>(&self, request: Request<T>) -> Result<Call<T>, Status> {
         // The guard put the caller there; without one, nobody is admitted.
-        let caller = request.extensions().get::<Principal>().copied();
+        let caller = request.extensions().get::<Principal>().cloned();
         let caller = caller.ok_or_else(|| Status::unauthenticated("nobody is admitted without a token"))?;
-        Ok(Call { app: self.app.clone(), caller, request: request.into_inner() })
+        let origin = request.extensions().get::<Origin>().cloned().unwrap_or_default();
+        Ok(Call { app: self.app.clone(), caller, origin, request: request.into_inner() })
     }
 }
 

@@ -22,8 +22,9 @@ pub(super) async fn create(
     call: Call<wire::CreateJoinTokenRequest>,
     door: Door,
 ) -> Result<wire::CreateJoinTokenResponse, Error> {
+    let act = call.act();
     let create = JoinTokenCreate::try_from(call.request)?;
-    Ok(join_tokens::create(&call.app, &call.caller, create, &door).await?.into())
+    Ok(join_tokens::create(&call.app, &act, create, &door).await?.into())
 }
 
 pub(super) async fn list(call: Call<wire::ListJoinTokensRequest>) -> Result<wire::ListJoinTokensResponse, Error> {
@@ -35,6 +36,6 @@ pub(super) async fn list(call: Call<wire::ListJoinTokensRequest>) -> Result<wire
 
 pub(super) async fn revoke(call: Call<wire::RevokeJoinTokenRequest>) -> Result<wire::RevokeJoinTokenResponse, Error> {
     let id = join_tokens::token_id(&call.request.id)?;
-    call.app.enrollment.revoke_token(call.caller.org_id, id, call.app.clock.now_us()).await?;
+    call.app.enrollment.revoke_token(&call.act(), id).await?;
     Ok(wire::RevokeJoinTokenResponse {})
 }

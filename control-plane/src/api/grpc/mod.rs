@@ -24,7 +24,11 @@ use muster_shared::wire::{self, fleet_service_server::FleetServiceServer};
 use tonic::{Status, server::NamedService};
 
 use self::{fleet::Fleet, status::to_status};
-use super::{authorization::admit, door::Door, operation::Operation};
+use super::{
+    authorization::{admit, origin},
+    door::Door,
+    operation::Operation,
+};
 use crate::app::App;
 
 /// Largest request accepted, in bytes.
@@ -83,7 +87,9 @@ async fn guard(State(app): State<App>, request: Request, next: Next) -> Response
         Ok(principal) => {
             let (mut parts, body) = request.into_parts();
             let door = Door::of(&parts);
+            let origin = origin(&parts.headers, parts.extensions.get(), None);
             parts.extensions.insert(door);
+            parts.extensions.insert(origin);
             parts.extensions.insert(principal);
             next.run(Request::from_parts(parts, body)).await
         }

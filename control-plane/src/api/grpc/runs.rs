@@ -12,7 +12,7 @@ use crate::{
 
 pub(super) async fn preflight(call: Call<wire::RunPreflightRequest>) -> Result<Answers<wire::ProgressEvent>, Error> {
     let server = call.server(&call.request.server).await?.id;
-    Ok(told(call.app.preflight.start(call.caller.org_id, server, call.caller.user_id).await?))
+    Ok(told(call.app.preflight.start(&call.act(), server).await?))
 }
 
 pub(super) async fn bootstrap(call: Call<wire::BootstrapRequest>) -> Result<Answers<wire::ProgressEvent>, Error> {

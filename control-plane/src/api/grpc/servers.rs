@@ -63,7 +63,7 @@ pub(super) async fn create(mut call: Call<wire::CreateServerRequest>) -> Result<
     let key = key.map(|key| field("idempotency_key", &key)).transpose()?;
     let org = call.caller.org_id;
     let server = VmCreate::from(request).into_server(org)?;
-    let server = call.app.servers.create(org, server, key.as_ref(), call.app.clock.now_us()).await?;
+    let server = call.app.servers.create(&call.act(), server, key.as_ref()).await?;
     Ok(call.shown(&server))
 }
 
@@ -71,7 +71,7 @@ pub(super) async fn update(mut call: Call<wire::UpdateServerRequest>) -> Result<
     let request = std::mem::take(&mut call.request);
     let id = call.server(&request.server).await?.id;
     let patch = VmPatch::try_from(request)?.into_patch()?;
-    let server = call.app.servers.update(call.caller.org_id, id, &patch, call.app.clock.now_us()).await?;
+    let server = call.app.servers.update(&call.act(), id, &patch).await?;
     Ok(call.shown(&server))
 }
 
@@ -95,13 +95,12 @@ pub(super) async fn test_connection(
 pub(super) async fn accept_host_key(call: Call<wire::AcceptHostKeyRequest>) -> Result<wire::Server> {
     let key = field("fingerprint", &call.request.fingerprint)?;
     let id = call.server(&call.request.server).await?.id;
-    let now_us = call.app.clock.now_us();
-    let server = call.app.servers.accept_host_key(call.caller.org_id, id, &key, now_us).await?;
+    let server = call.app.servers.accept_host_key(&call.act(), id, &key).await?;
     Ok(call.shown(&server))
 }
 
 pub(super) async fn refresh_facts(call: Call<wire::RefreshFactsRequest>) -> Result<wire::Server> {
     let id = call.server(&call.request.server).await?.id;
-    let server = call.app.facts.run(call.caller.org_id, id, call.caller.user_id).await?;
+    let server = call.app.facts.run(&call.act(), id).await?;
     Ok(call.shown(&server))
 }

@@ -2,7 +2,7 @@
 
 use axum::extract::{Path, State};
 
-use super::{problem::Problem, routes::Caller};
+use super::{problem::Problem, routes::Acting};
 use crate::{api::model::server::Vm, app::App};
 
 /// Revoke a server's agent: its stream is cut, and its certificate refused from now on.
@@ -13,13 +13,12 @@ use crate::{api::model::server::Vm, app::App};
         (status = 409, description = "There is no agent to revoke")))]
 pub async fn revoke_agent(
     State(app): State<App>,
-    Caller(caller): Caller,
+    Acting(act): Acting,
     Path(id): Path<String>,
 ) -> Result<axum::Json<Vm>, Problem> {
-    let now_us = app.clock.now_us();
-    let id = app.servers.resolve(caller.org_id, &id).await?.id;
-    app.enrollment.revoke_agent(caller.org_id, id, now_us).await?;
-    Ok(axum::Json(Vm::of(&app.servers.get(caller.org_id, id).await?, now_us)))
+    let id = app.servers.resolve(act.org_id, &id).await?.id;
+    app.enrollment.revoke_agent(&act, id).await?;
+    Ok(axum::Json(Vm::of(&app.servers.get(act.org_id, id).await?, act.at_us)))
 }
 
 /// Release a quarantine: one machine of a cloned pair may enrol again; identities given out before stay refused.
@@ -30,11 +29,10 @@ pub async fn revoke_agent(
         (status = 409, description = "It is not quarantined")))]
 pub async fn release_quarantine(
     State(app): State<App>,
-    Caller(caller): Caller,
+    Acting(act): Acting,
     Path(id): Path<String>,
 ) -> Result<axum::Json<Vm>, Problem> {
-    let now_us = app.clock.now_us();
-    let id = app.servers.resolve(caller.org_id, &id).await?.id;
-    app.enrollment.release_quarantine(caller.org_id, id, now_us).await?;
-    Ok(axum::Json(Vm::of(&app.servers.get(caller.org_id, id).await?, now_us)))
+    let id = app.servers.resolve(act.org_id, &id).await?.id;
+    app.enrollment.release_quarantine(&act, id).await?;
+    Ok(axum::Json(Vm::of(&app.servers.get(act.org_id, id).await?, act.at_us)))
 }

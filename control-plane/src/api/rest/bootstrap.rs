@@ -5,7 +5,7 @@ use axum::{
     response::Response,
 };
 
-use super::{problem::Problem, routes::Caller};
+use super::{problem::Problem, routes::Acting};
 use crate::{api::sse, app::App};
 
 /// Install the agent over SSH and wait for its first sample.
@@ -20,10 +20,10 @@ use crate::{api::sse, app::App};
         (status = 409, description = "The server has no login, is quarantined, or is being bootstrapped already")))]
 pub async fn bootstrap(
     State(app): State<App>,
-    Caller(caller): Caller,
+    Acting(act): Acting,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let id = app.servers.resolve(caller.org_id, &id).await?.id;
-    let events = app.bootstrap.start(caller.org_id, id, caller.user_id).await?;
+    let id = app.servers.resolve(act.org_id, &id).await?.id;
+    let events = app.bootstrap.start(&act, id).await?;
     Ok(sse::respond(events))
 }

@@ -6,9 +6,10 @@ use muster_shared::id::CommandId;
 use super::{
     extract::{Page, Query},
     problem::Problem,
-    routes::Caller,
+    routes::{Acting, Caller},
 };
 use crate::{
+    access::Act,
     api::model::command::Command,
     app::App,
     commands::Cancelled,
@@ -55,22 +56,22 @@ pub async fn list_commands(
         (status = 409, description = "It has started or ended")))]
 pub async fn cancel_command(
     State(app): State<App>,
-    Caller(caller): Caller,
+    Acting(act): Acting,
     Path(id): Path<String>,
 ) -> Result<axum::Json<Command>, Problem> {
-    Ok(axum::Json(cancel(&app, caller.org_id, command_id(&id)?).await?))
+    Ok(axum::Json(cancel(&app, &act, command_id(&id)?).await?))
 }
 
 /// Cancels a command and answers it as it is then.
 ///
 /// # Errors
 /// [`ErrorKind::Precondition`] for one that has started or ended.
-pub async fn cancel(app: &App, org: muster_shared::id::OrgId, id: CommandId) -> Result<Command, Error> {
-    if app.commands.cancel(org, id, app.clock.now_us()).await? == Cancelled::TooLate {
+pub async fn cancel(app: &App, act: &Act, id: CommandId) -> Result<Command, Error> {
+    if app.commands.cancel(act, id).await? == Cancelled::TooLate {
         let detail = "the command has started or ended; only one that waits can be cancelled";
         return Err(Error::new(ErrorKind::Precondition, "too_late", detail));
     }
-    Ok(Command::of(&app.commands.get(org, id).await?))
+    Ok(Command::of(&app.commands.get(act.org_id, id).await?))
 }
 
 /// A text that is no id names no command.

@@ -2,7 +2,10 @@
 
 use axum::extract::{Path, State};
 
-use super::{problem::Problem, routes::Caller};
+use super::{
+    problem::Problem,
+    routes::{Acting, Caller},
+};
 use crate::{
     api::model::facts::FactsDocument,
     app::App,
@@ -34,11 +37,11 @@ pub async fn get_facts(
         (status = 409, description = "Neither a connected agent nor a login, or the host refused")))]
 pub async fn refresh_facts(
     State(app): State<App>,
-    Caller(caller): Caller,
+    Acting(act): Acting,
     Path(id): Path<String>,
 ) -> Result<axum::Json<FactsDocument>, Problem> {
-    let id = app.servers.resolve(caller.org_id, &id).await?.id;
-    let server = app.facts.run(caller.org_id, id, caller.user_id).await?;
+    let id = app.servers.resolve(act.org_id, &id).await?.id;
+    let server = app.facts.run(&act, id).await?;
     Ok(axum::Json(document(&app, &server).await?))
 }
 

@@ -2,7 +2,7 @@
 
 use axum::extract::{Path, State};
 
-use super::{extract::Body, problem::Problem, routes::Caller};
+use super::{extract::Body, problem::Problem, routes::Acting};
 use crate::{
     api::model::{connection::HostKeyAccept, request::field, server::Vm},
     app::App,
@@ -19,13 +19,12 @@ use crate::{
         (status = 422, description = "Not a fingerprint")))]
 pub async fn accept_host_key(
     State(app): State<App>,
-    Caller(caller): Caller,
+    Acting(act): Acting,
     Path(id): Path<String>,
     Body(accept): Body<HostKeyAccept>,
 ) -> Result<axum::Json<Vm>, Problem> {
-    let now_us = app.clock.now_us();
     let key = field("fingerprint", &accept.fingerprint)?;
-    let id = app.servers.resolve(caller.org_id, &id).await?.id;
-    let server = app.servers.accept_host_key(caller.org_id, id, &key, now_us).await?;
-    Ok(axum::Json(Vm::of(&server, now_us)))
+    let id = app.servers.resolve(act.org_id, &id).await?.id;
+    let server = app.servers.accept_host_key(&act, id, &key).await?;
+    Ok(axum::Json(Vm::of(&server, act.at_us)))
 }

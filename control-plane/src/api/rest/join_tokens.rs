@@ -4,9 +4,14 @@ use axum::extract::{Path, State};
 use http::StatusCode;
 use muster_shared::id::JoinTokenId;
 
-use super::{extract::Body, install, problem::Problem, routes::Caller};
+use super::{
+    extract::Body,
+    install,
+    problem::Problem,
+    routes::{Acting, Caller},
+};
 use crate::{
-    access::Principal,
+    access::Act,
     api::{
         door::Door,
         model::{
@@ -31,27 +36,22 @@ use crate::{
     (status = 422, description = "A field is not acceptable")))]
 pub async fn create_join_token(
     State(app): State<App>,
-    Caller(caller): Caller,
+    Acting(act): Acting,
     door: Door,
     Body(create): Body<JoinTokenCreate>,
 ) -> Result<(StatusCode, axum::Json<JoinTokenCreated>), Problem> {
-    Ok((StatusCode::CREATED, axum::Json(self::create(&app, &caller, create, &door).await?)))
+    Ok((StatusCode::CREATED, axum::Json(self::create(&app, &act, create, &door).await?)))
 }
 
 /// Makes a token and its lines.
 ///
 /// # Errors
 /// [`Error`]: a field is not acceptable, there is no such server, or it is not known where to send hosts.
-pub async fn create(
-    app: &App,
-    caller: &Principal,
-    create: JoinTokenCreate,
-    door: &Door,
-) -> Result<JoinTokenCreated, Error> {
+pub async fn create(app: &App, act: &Act, create: JoinTokenCreate, door: &Door) -> Result<JoinTokenCreated, Error> {
     let origin = door.origin(&app.config)?;
     let script = install::script(app, door).await?;
     let for_server = match &create.server {
-        Some(server) => Some(app.servers.resolve(caller.org_id, server).await?.id),
+        Some(server) => Some(app.servers.resolve(act.org_id, server).await?.id),
         None => None,
     };
     let new = NewJoinToken {
@@ -60,8 +60,7 @@ pub async fn create(
         allow: create.allow,
         for_server,
     };
-    let now_us = app.clock.now_us();
-    let (token, secret) = app.enrollment.create_token(caller.org_id, new, caller.user_id, now_us).await?;
+    let (token, secret) = app.enrollment.create_token(act, new).await?;
     let lines = JoinLines::new(&origin, secret.reveal(), &script.sha256, &token.allowed_families);
     Ok(JoinTokenCreated {
         id: token.id.to_string(),
@@ -93,10 +92,10 @@ pub async fn list_join_tokens(
         (status = 404, description = "No such token in the caller's organisation")))]
 pub async fn revoke_join_token(
     State(app): State<App>,
-    Caller(caller): Caller,
+    Acting(act): Acting,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    app.enrollment.revoke_token(caller.org_id, token_id(&id)?, app.clock.now_us()).await?;
+    app.enrollment.revoke_token(&act, token_id(&id)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

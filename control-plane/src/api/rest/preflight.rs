@@ -5,7 +5,7 @@ use axum::{
     response::Response,
 };
 
-use super::{problem::Problem, routes::Caller};
+use super::{problem::Problem, routes::Acting};
 use crate::{api::sse, app::App};
 
 /// Run the readiness checks.
@@ -20,10 +20,10 @@ use crate::{api::sse, app::App};
         (status = 429, description = "Too many runs are under way")))]
 pub async fn run_preflight(
     State(app): State<App>,
-    Caller(caller): Caller,
+    Acting(act): Acting,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let id = app.servers.resolve(caller.org_id, &id).await?.id;
-    let events = app.preflight.start(caller.org_id, id, caller.user_id).await?;
+    let id = app.servers.resolve(act.org_id, &id).await?.id;
+    let events = app.preflight.start(&act, id).await?;
     Ok(sse::respond(events))
 }

@@ -88,9 +88,14 @@ impl IntoResponse for Problem {
     }
 }
 
+/// The id of the request under way.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub Arc<str>);
+
 /// Gives every request an id, every error response its body, and counts both.
-pub async fn render(request: Request, next: Next) -> Response {
+pub async fn render(mut request: Request, next: Next) -> Response {
     let id = request_id(&request);
+    request.extensions_mut().insert(RequestId(id.as_str().into()));
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
     let mut response = next.run(request).await;

@@ -19,10 +19,13 @@ use utoipa::{
     },
 };
 
-use super::problem::Problem;
+use super::problem::{Problem, RequestId};
 use crate::{
-    access::Principal,
-    api::{authorization::admit, operation::Operation},
+    access::{Act, Principal},
+    api::{
+        authorization::{admit, origin},
+        operation::Operation,
+    },
     app::App,
     error::{Error, ErrorKind},
 };
@@ -143,7 +146,7 @@ async fn guard(State((app, operation)): State<(App, Operation)>, mut request: Re
 }
 
 /// Who calls, as the guard found out.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Caller(pub Principal);
 
 impl<S: Sync> FromRequestParts<S> for Caller {
@@ -152,7 +155,22 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         // A handler that asks who calls on a public route gets no answer, rather than a wrong one.
         let nobody = || Error::new(ErrorKind::Unauthenticated, "unauthenticated", "this route knows no caller").into();
-        parts.extensions.get().copied().map(Self).ok_or_else(nobody)
+        parts.extensions.get().cloned().map(Self).ok_or_else(nobody)
+    }
+}
+
+/// What the caller does now: for handlers that change something.
+#[derive(Debug, Clone)]
+pub struct Acting(pub Act);
+
+impl FromRequestParts<App> for Acting {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let Caller(principal) = Caller::from_request_parts(parts, app).await?;
+        let request_id = parts.extensions.get::<RequestId>();
+        let origin = origin(&parts.headers, parts.extensions.get(), request_id);
+        Ok(Self(principal.act(origin, app.clock.now_us())))
     }
 }
 

@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 use super::{
     extract::{self, Body, Query},
     problem::Problem,
-    routes::Caller,
+    routes::{Acting, Caller},
 };
 use crate::{
     api::model::{
@@ -88,15 +88,14 @@ pub async fn list_servers(
         (status = 422, description = "A field is not acceptable")))]
 pub async fn create_server(
     State(app): State<App>,
-    Caller(caller): Caller,
+    Acting(act): Acting,
     headers: HeaderMap,
     Body(create): Body<VmCreate>,
 ) -> Result<(StatusCode, axum::Json<Vm>), Problem> {
     let key = idempotency_key(&headers)?;
-    let now_us = app.clock.now_us();
-    let server = create.into_server(caller.org_id)?;
-    let server = app.servers.create(caller.org_id, server, key.as_ref(), now_us).await?;
-    Ok((StatusCode::CREATED, axum::Json(Vm::of(&server, now_us))))
+    let server = create.into_server(act.org_id)?;
+    let server = app.servers.create(&act, server, key.as_ref()).await?;
+    Ok((StatusCode::CREATED, axum::Json(Vm::of(&server, act.at_us))))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Error> {
@@ -128,12 +127,11 @@ pub async fn get_server(
         (status = 422, description = "A field is not acceptable")))]
 pub async fn update_server(
     State(app): State<App>,
-    Caller(caller): Caller,
+    Acting(act): Acting,
     Path(id): Path<String>,
     Body(patch): Body<VmPatch>,
 ) -> Result<axum::Json<Vm>, Problem> {
-    let now_us = app.clock.now_us();
-    let id = app.servers.resolve(caller.org_id, &id).await?.id;
-    let server = app.servers.update(caller.org_id, id, &patch.into_patch()?, now_us).await?;
-    Ok(axum::Json(Vm::of(&server, now_us)))
+    let id = app.servers.resolve(act.org_id, &id).await?.id;
+    let server = app.servers.update(&act, id, &patch.into_patch()?).await?;
+    Ok(axum::Json(Vm::of(&server, act.at_us)))
 }

@@ -82,7 +82,7 @@ async fn act(fleet: &Fleet, command: &Command, seen: &mut Seen, act: &Act, now_u
         }
         Act::Cancel => {
             let before = fleet.commands.get(fleet.org, id).await.expect("read").state;
-            let outcome = fleet.commands.cancel(fleet.org, id, *now_us).await.expect("answered");
+            let outcome = fleet.commands.cancel(&fleet.act_at(*now_us), id).await.expect("answered");
             let too_late = before == CommandState::Started || before.is_final();
             prop_assert_eq!(outcome == Cancelled::TooLate, too_late);
         }
@@ -132,7 +132,7 @@ proptest! {
             let fleet = Fleet::new(database.store.clone()).await;
             let (server, _) = fleet.joined("debian").await;
             let body = CommandBody::RefreshFacts;
-            let submitted = fleet.commands.submit(fleet.org, server, body, fleet.user, DEFAULT_TTL_US, NOW_US).await;
+            let submitted = fleet.commands.submit(&fleet.act(), server, body, DEFAULT_TTL_US).await;
             let command = submitted.expect("submitted");
             let (mut seen, mut now_us) = (Seen::default(), NOW_US);
             for step in &acts {

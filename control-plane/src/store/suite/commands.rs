@@ -8,6 +8,8 @@ use muster_shared::{
 
 use super::*;
 use crate::{
+    access::Act,
+    audit::Action,
     commands::{
         Cancelled, Command, CommandEvent, CommandResult, DEFAULT_TTL_US, Finished, LEASE_US, MAX_UNFINISHED,
         REPORT_GRACE_US, Recorded, Step, Update,
@@ -18,7 +20,8 @@ use crate::{
 
 async fn submit(fleet: &Fleet, server: ServerId) -> Command {
     let body = CommandBody::RefreshFacts;
-    let submitted = fleet.commands.submit(fleet.org, server, body, fleet.user, DEFAULT_TTL_US, NOW_US);
+    let act = fleet.act();
+    let submitted = fleet.commands.submit(&act, server, body, DEFAULT_TTL_US);
     submitted.await.expect("submitted")
 }
 
@@ -116,7 +119,10 @@ async fn results_are_accepted_from_the_server_that_was_asked_only() {
         assert_eq!(state(&fleet, id).await, CommandState::Queued);
         let theirs = OrgId::generate();
         assert_eq!(fleet.commands.get(theirs, id).await.expect_err("hidden").kind, ErrorKind::NotFound);
-        assert_eq!(fleet.commands.cancel(theirs, id, NOW_US).await.expect_err("hidden").kind, ErrorKind::NotFound);
+        assert_eq!(
+            fleet.commands.cancel(&Act::of_system(theirs, NOW_US), id).await.expect_err("hidden").kind,
+            ErrorKind::NotFound
+        );
         assert!(fleet.commands.list(theirs, Some(server), 0, 10).await.expect("a list").is_empty());
     })
     .await;
@@ -127,7 +133,7 @@ async fn cancelling_is_honoured_until_the_start() {
     on_each(|store| async move {
         let fleet = Fleet::new(store).await;
         let (server, _) = fleet.joined("debian").await;
-        let cancel = async |id| fleet.commands.cancel(fleet.org, id, NOW_US).await.expect("answered");
+        let cancel = async |id| fleet.commands.cancel(&fleet.act(), id).await.expect("answered");
         let unsent = submit(&fleet, server).await.id;
         assert_eq!(cancel(unsent).await, Cancelled::AtOnce);
         assert_eq!(state(&fleet, unsent).await, CommandState::Cancelled);
@@ -193,16 +199,15 @@ async fn nobody_is_asked_who_could_never_answer() {
     on_each(|store| async move {
         let fleet = Fleet::new(store).await;
         let without_agent = fleet.create("web").await.id;
-        let submit_to = |server| {
-            fleet.commands.submit(fleet.org, server, CommandBody::RefreshFacts, fleet.user, DEFAULT_TTL_US, NOW_US)
-        };
+        let act = fleet.act();
+        let submit_to = |server| fleet.commands.submit(&act, server, CommandBody::RefreshFacts, DEFAULT_TTL_US);
         assert_eq!(submit_to(without_agent).await.expect_err("refused").code, "no_agent");
         let (server, _) = fleet.joined("debian").await;
         for _ in 0..MAX_UNFINISHED {
             submit(&fleet, server).await;
         }
         assert_eq!(submit_to(server).await.expect_err("refused").kind, ErrorKind::Exhausted);
-        fleet.store.revoke_agent(fleet.org, server, NOW_US).await.expect("revoked");
+        fleet.store.revoke_agent(server, &fleet.record(Action::AgentRevoked)).await.expect("revoked");
         assert_eq!(submit_to(server).await.expect_err("refused").code, "no_agent");
     })
     .await;

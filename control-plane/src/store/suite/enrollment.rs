@@ -6,6 +6,7 @@ use muster_shared::id::JoinTokenId;
 
 use super::*;
 use crate::{
+    audit::Action,
     servers::{AgentStatus, ServerFilter},
     store::{JoinTokenStatus, test_database::on_each},
 };
@@ -47,8 +48,10 @@ async fn bad_tokens_are_told_apart() {
         let ids: Vec<JoinTokenId> =
             fleet.store.list_join_tokens(fleet.org).await.expect("a list").iter().map(|token| token.id).collect();
         for id in ids {
-            assert!(!theirs.store.revoke_join_token(theirs.org, id, NOW_US).await.expect("hidden"));
-            assert!(fleet.store.revoke_join_token(fleet.org, id, NOW_US).await.expect("revoked"));
+            assert!(
+                !theirs.store.revoke_join_token(id, &theirs.record(Action::JoinTokenRevoked)).await.expect("hidden")
+            );
+            assert!(fleet.store.revoke_join_token(id, &fleet.record(Action::JoinTokenRevoked)).await.expect("revoked"));
         }
         assert!(matches!(enroll(&fleet, &enrolment(&revoked, "a"), NOW_US).await, Enrolled::Revoked));
         assert!(theirs.store.list_join_tokens(theirs.org).await.expect("a list").is_empty());
@@ -124,7 +127,9 @@ async fn a_token_for_a_server_makes_the_host_that_server() {
             created_by: theirs.user,
             expires_at_us: NOW_US + MINUTE_US,
         };
-        assert!(!theirs.store.insert_join_token(theirs.org, &foreign, NOW_US).await.expect("refused"));
+        assert!(
+            !theirs.store.insert_join_token(&foreign, &theirs.record(Action::JoinTokenCreated)).await.expect("refused")
+        );
     })
     .await;
 }
@@ -144,7 +149,7 @@ async fn renewal_needs_good_papers_and_a_good_standing() {
         assert!(fleet.store.certificate(&serial).await.expect("read").expect("there").is_good());
         assert_eq!(renew(other, &serial).await, None, "papers of another server");
         assert_eq!(renew(server, "0badc0de").await, None, "papers never given out");
-        assert!(fleet.store.revoke_agent(fleet.org, server, NOW_US).await.expect("revoked"));
+        assert!(fleet.store.revoke_agent(server, &fleet.record(Action::AgentRevoked)).await.expect("revoked"));
         assert_eq!(renew(server, &renewed).await, None, "revoked");
     })
     .await;

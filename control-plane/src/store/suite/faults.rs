@@ -5,7 +5,7 @@ use crate::{
     servers::ServerFilter,
     store::{
         StoreError,
-        suite::{Fleet, NOW_US, new_server},
+        suite::{Fleet, new_server},
         test_database::{TestDatabase, on_each},
     },
 };
@@ -21,7 +21,7 @@ async fn a_full_database_still_reads_and_recovers_by_itself() {
     resize("PRAGMA max_page_count = 1").await;
     let mut failure = None;
     for number in 0..500 {
-        if let Err(error) = fleet.servers.create(fleet.org, new_server(&format!("s-{number}")), None, NOW_US).await {
+        if let Err(error) = fleet.servers.create(&fleet.act(), new_server(&format!("s-{number}")), None).await {
             failure = Some(error);
             break;
         }

@@ -1,5 +1,6 @@
 //! The store's suite: every test runs on SQLite and, where `MUSTER_TEST_POSTGRES_URL` names a server, on PostgreSQL.
 
+mod audit;
 mod command_model;
 mod commands;
 mod enrollment;
@@ -18,7 +19,8 @@ use secrecy::SecretString;
 
 use super::{Enrolled, Enrolment, FirstOwner, IssuedCertificate, NewJoinToken, Store};
 use crate::{
-    access::Token,
+    access::{Act, Actor, Credential, Origin, Token},
+    audit::{Action, Record},
     commands::{Commands, Wake},
     events::Events,
     keyring::Keyring,
@@ -78,9 +80,26 @@ impl Fleet {
         Self { store, org, user, events, servers, commands, woken }
     }
 
+    /// What the organisation's owner does at [`NOW_US`].
+    pub(super) fn act(&self) -> Act {
+        self.act_at(NOW_US)
+    }
+
+    /// What the organisation's owner does at `at_us`.
+    pub(super) fn act_at(&self, at_us: i64) -> Act {
+        let credential = Credential::Token(ApiTokenId::generate());
+        let actor = Actor::User { id: self.user, name: "owner".into(), credential };
+        Act { org_id: self.org, actor, origin: Origin::default(), at_us }
+    }
+
+    /// A record of something the owner does.
+    pub(super) fn record(&self, action: Action) -> Record {
+        Record::new(&self.act(), action, self.org, "")
+    }
+
     /// A server that is reached over SSH.
     pub(super) async fn create(&self, name: &str) -> Server {
-        self.servers.create(self.org, new_server(name), None, NOW_US).await.expect("a server")
+        self.servers.create(&self.act(), new_server(name), None).await.expect("a server")
     }
 
     /// A join token and what is shown of it.
@@ -95,7 +114,7 @@ impl Fleet {
             created_by: self.user,
             expires_at_us: NOW_US + 10 * MINUTE_US,
         };
-        assert!(self.store.insert_join_token(self.org, &kept, NOW_US).await.expect("kept"));
+        assert!(self.store.insert_join_token(&kept, &self.record(Action::JoinTokenCreated)).await.expect("kept"));
         token
     }
 
@@ -142,6 +161,7 @@ pub(super) fn enrolment(token: &Token, hostname: &str) -> Enrolment {
         machine_id_sha256: "machine-1".into(),
         agent_version: "0.1.0".into(),
         previous_server: None,
+        origin: Origin::default(),
     }
 }
 

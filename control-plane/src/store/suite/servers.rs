@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 use crate::{
+    audit::Action,
     error::ErrorKind,
     servers::{ConnectionOutcome, ConnectionPatch, HealthStatus, ServerFilter, ServerPatch, ServerStatus},
     store::test_database::{TestDatabase, on_each},
@@ -41,9 +42,9 @@ async fn another_organization_sees_nothing_and_changes_nothing() {
         not_found(theirs.servers.facts(theirs.org, server.id).await.expect_err("hidden").kind);
         not_found(theirs.servers.ssh_target(theirs.org, server.id).await.expect_err("hidden").kind);
         let patch = ServerPatch { name: Some(name("taken-over")), ..ServerPatch::default() };
-        not_found(theirs.servers.update(theirs.org, server.id, &patch, NOW_US).await.expect_err("hidden").kind);
+        not_found(theirs.servers.update(&theirs.act(), server.id, &patch).await.expect_err("hidden").kind);
         let key = fingerprint('a');
-        not_found(theirs.servers.accept_host_key(theirs.org, server.id, &key, NOW_US).await.expect_err("hidden").kind);
+        not_found(theirs.servers.accept_host_key(&theirs.act(), server.id, &key).await.expect_err("hidden").kind);
         theirs.servers.record_facts(theirs.org, server.id, b"{}", NOW_US, NOW_US).await.expect("nothing to do");
         assert!(theirs.servers.list(theirs.org, ServerFilter::default()).await.expect("a list").is_empty());
         assert_eq!(ours.servers.get(ours.org, server.id).await.expect("unchanged"), server);
@@ -57,11 +58,11 @@ async fn names_are_unique_in_an_organization_only() {
         let (ours, theirs) = (Fleet::new(store.clone()).await, Fleet::new(store).await);
         ours.create("web").await;
         theirs.create("web").await;
-        let error = ours.servers.create(ours.org, new_server("web"), None, NOW_US).await.expect_err("taken");
+        let error = ours.servers.create(&ours.act(), new_server("web"), None).await.expect_err("taken");
         assert_eq!((error.kind, error.code), (ErrorKind::Conflict, "name_taken"));
         let other = ours.create("db").await;
         let patch = ServerPatch { name: Some(name("web")), ..ServerPatch::default() };
-        let error = ours.servers.update(ours.org, other.id, &patch, NOW_US).await.expect_err("taken");
+        let error = ours.servers.update(&ours.act(), other.id, &patch).await.expect_err("taken");
         assert_eq!(error.code, "name_taken");
     })
     .await;
@@ -72,7 +73,8 @@ async fn a_repeated_creation_creates_once() {
     on_each(|store| async move {
         let fleet = Fleet::new(store).await;
         let key = "key-1".parse().expect("a key");
-        let create = |server| fleet.servers.create(fleet.org, server, Some(&key), NOW_US);
+        let act = fleet.act();
+        let create = |server| fleet.servers.create(&act, server, Some(&key));
         let (first, second) = tokio::join!(create(new_server("web")), create(new_server("web")));
         let (first, second) = (first.expect("made"), second.expect("the same"));
         assert_eq!(first.id, second.id);
@@ -104,7 +106,7 @@ async fn a_patch_changes_what_it_names_and_nothing_else() {
             }),
             ..ServerPatch::default()
         };
-        let after = fleet.servers.update(fleet.org, before.id, &patch, NOW_US + 1).await.expect("changed");
+        let after = fleet.servers.update(&fleet.act_at(NOW_US + 1), before.id, &patch).await.expect("changed");
         assert_eq!(after.name, before.name);
         assert_eq!((after.declared.cpu_cores, after.declared.memory_gb), (Some(8.0), Some(7.5)));
         assert_eq!(after.connection_host().as_deref(), Some("web.example.com"));
@@ -116,7 +118,7 @@ async fn a_patch_changes_what_it_names_and_nothing_else() {
             connection: Some(ConnectionPatch { fqdn: Some(None), ipv4: Some(None), ..ConnectionPatch::default() }),
             ..ServerPatch::default()
         };
-        let error = fleet.servers.update(fleet.org, before.id, &nowhere, NOW_US).await.expect_err("no address left");
+        let error = fleet.servers.update(&fleet.act(), before.id, &nowhere).await.expect_err("no address left");
         assert_eq!(error.code, "address_required");
     })
     .await;
@@ -129,10 +131,9 @@ async fn two_changes_at_once_both_count() {
         let id = fleet.create("web").await.id;
         let region = ServerPatch { region: Some(label("Paris")), ..ServerPatch::default() };
         let provider = ServerPatch { provider: Some(label("hetzner")), ..ServerPatch::default() };
-        let (one, two) = tokio::join!(
-            fleet.servers.update(fleet.org, id, &region, NOW_US),
-            fleet.servers.update(fleet.org, id, &provider, NOW_US)
-        );
+        let act = fleet.act();
+        let (one, two) =
+            tokio::join!(fleet.servers.update(&act, id, &region), fleet.servers.update(&act, id, &provider));
         one.and(two).expect("both changed");
         let server = fleet.servers.get(fleet.org, id).await.expect("read");
         assert_eq!((server.region, server.provider), (label("Paris"), label("hetzner")));
@@ -214,7 +215,7 @@ async fn a_changed_host_key_waits_for_a_person() {
         assert_eq!((server.host_key, server.host_key_offered), (Some(first.clone()), Some(second.clone())));
         let target = fleet.servers.ssh_target(fleet.org, id).await.expect("a target");
         assert_eq!(target.host_key, Some(first));
-        let server = fleet.servers.accept_host_key(fleet.org, id, &second, NOW_US).await.expect("accepted");
+        let server = fleet.servers.accept_host_key(&fleet.act(), id, &second).await.expect("accepted");
         assert_eq!((server.host_key, server.host_key_offered), (Some(second), None));
     })
     .await;
@@ -260,7 +261,7 @@ async fn ciphertexts_moved_between_servers_are_refused() {
         let stolen = fleet.store.server_row(fleet.org, one).await.expect("read").expect("there").auth;
         let mut row = fleet.store.server_row(fleet.org, two).await.expect("read").expect("there");
         row.auth = stolen;
-        assert!(fleet.store.update_server(fleet.org, &row, NOW_US).await.expect("written"));
+        assert!(fleet.store.update_server(&row, &fleet.record(Action::ServerUpdated)).await.expect("written"));
         let error = fleet.servers.ssh_target(fleet.org, two).await.expect_err("refused");
         assert_eq!(error.kind, ErrorKind::Internal);
     })

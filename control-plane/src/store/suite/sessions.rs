@@ -4,6 +4,8 @@ use muster_shared::policy::Family;
 
 use super::*;
 use crate::{
+    access::Act,
+    audit::{Action, Record},
     servers::AgentStatus,
     sessions::generation::CloneSign,
     store::{SessionClaim, SessionOutcome, test_database::on_each},
@@ -70,8 +72,20 @@ async fn a_copy_quarantines_both_until_a_person_decides() {
         let token = fleet.join_token(Some(server)).await;
         let outcome = fleet.store.enroll(&enrolment(&token, "x"), |_, _| signed(), NOW_US).await.expect("answered");
         assert!(matches!(outcome, Enrolled::Quarantined));
-        assert!(fleet.store.release_quarantine(fleet.org, server, NOW_US).await.expect("released"));
-        assert!(!fleet.store.release_quarantine(fleet.org, server, NOW_US).await.expect("nothing to do"));
+        assert!(
+            fleet
+                .store
+                .release_quarantine(server, &fleet.record(Action::AgentQuarantineReleased))
+                .await
+                .expect("released")
+        );
+        assert!(
+            !fleet
+                .store
+                .release_quarantine(server, &fleet.record(Action::AgentQuarantineReleased))
+                .await
+                .expect("nothing to do")
+        );
         assert_eq!(open(&fleet, &claim(server, &serial, 2)).await, SessionOutcome::Revoked, "old papers stay refused");
         let outcome = fleet.store.enroll(&enrolment(&token, "x"), |_, _| signed(), NOW_US).await.expect("answered");
         let Enrolled::Consumed(joined) = outcome else { panic!("not joined") };
@@ -100,9 +114,11 @@ async fn papers_open_nothing_but_their_own_server() {
         let (other, _) = fleet.joined("two").await;
         assert_eq!(open(&fleet, &claim(other, &serial, 0)).await, SessionOutcome::Unknown);
         assert_eq!(open(&fleet, &claim(server, "", 0)).await, SessionOutcome::Unknown);
-        assert!(fleet.store.revoke_agent(fleet.org, server, NOW_US).await.expect("revoked"));
+        assert!(fleet.store.revoke_agent(server, &fleet.record(Action::AgentRevoked)).await.expect("revoked"));
         assert_eq!(open(&fleet, &claim(server, &serial, 0)).await, SessionOutcome::Revoked);
-        assert!(!fleet.store.revoke_agent(OrgId::generate(), other, NOW_US).await.expect("hidden"));
+        let stranger = Act::of_system(OrgId::generate(), NOW_US);
+        let stranger = Record::new(&stranger, Action::AgentRevoked, other, "");
+        assert!(!fleet.store.revoke_agent(other, &stranger).await.expect("hidden"));
     })
     .await;
 }

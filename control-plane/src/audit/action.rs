@@ -1,0 +1,99 @@
+//! What can be done, as the record names it.
+
+macro_rules! resource_types {
+    ($($name:ident = $word:literal;)*) => {
+        /// What an action is done to.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum ResourceType { $($name,)* }
+
+        impl ResourceType {
+            /// Every resource type.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// Its word.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $word,)* }
+            }
+        }
+    };
+}
+
+macro_rules! actions {
+    ($($name:ident = $word:literal on $resource:ident;)*) => {
+        /// Something done to a resource.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Action { $($name,)* }
+
+        impl Action {
+            /// Every action.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// Its word.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $word,)* }
+            }
+
+            /// What it is done to.
+            #[must_use]
+            pub fn resource_type(self) -> ResourceType {
+                match self { $(Self::$name => ResourceType::$resource,)* }
+            }
+        }
+    };
+}
+
+resource_types! {
+    Server = "server";
+    JoinToken = "join_token";
+    Command = "command";
+    Organization = "organization";
+}
+
+actions! {
+    ServerCreated = "SERVER_CREATED" on Server;
+    ServerUpdated = "SERVER_UPDATED" on Server;
+    ServerJoined = "SERVER_JOINED" on Server;
+    ServerHostKeyAccepted = "SERVER_HOST_KEY_ACCEPTED" on Server;
+    ServerBootstrapStarted = "SERVER_BOOTSTRAP_STARTED" on Server;
+    AgentRevoked = "AGENT_REVOKED" on Server;
+    AgentQuarantineReleased = "AGENT_QUARANTINE_RELEASED" on Server;
+    JoinTokenCreated = "JOIN_TOKEN_CREATED" on JoinToken;
+    JoinTokenRevoked = "JOIN_TOKEN_REVOKED" on JoinToken;
+    CommandSubmitted = "COMMAND_SUBMITTED" on Command;
+    CommandCancelled = "COMMAND_CANCELLED" on Command;
+    OrganizationCreated = "ORGANIZATION_CREATED" on Organization;
+}
+
+impl Action {
+    /// The action named `word`.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|action| action.as_str() == word)
+    }
+}
+
+impl ResourceType {
+    /// The resource type named `word`.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.as_str() == word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_unique_and_read_back() {
+        for action in Action::ALL {
+            assert_eq!(Action::parse(action.as_str()), Some(*action));
+        }
+        for kind in ResourceType::ALL {
+            assert_eq!(ResourceType::parse(kind.as_str()), Some(*kind));
+        }
+        assert_eq!(Action::parse("SERVER_EATEN"), None);
+    }
+}

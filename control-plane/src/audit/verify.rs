@@ -1,0 +1,195 @@
+//! Walking a chain and naming what does not fit.
+
+use muster_shared::id::OrgId;
+
+use super::{Entry, GENESIS, Hash, Head, HeadVerifier};
+
+/// Something wrong with a chain. Entries are named by their numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    #[error("entry {0} was edited: its fields don't add up to its hash")]
+    Edited(u64),
+    #[error("entry {0} is missing")]
+    Missing(u64),
+    #[error("entry {found} stands where entry {expected} should")]
+    OutOfOrder { expected: u64, found: u64 },
+    #[error("entry {0} does not follow the entry before it")]
+    Unchained(u64),
+    #[error("entry {0} belongs to another organization")]
+    Foreign(u64),
+    #[error("the last entries are gone: {0} and what follows up to the signed end")]
+    CutOff(u64),
+    #[error("entry {0} and what follows are beyond the signed end")]
+    BeyondEnd(u64),
+    #[error("the end's hash is not that of entry {0}")]
+    EndDiffers(u64),
+    #[error("the signature under the end, entry {0}, is not valid")]
+    BadSignature(u64),
+    #[error("there are entries, but no signed end")]
+    NoEnd,
+}
+
+/// Takes a chain's entries in order of their numbers, then its end.
+#[derive(Debug)]
+pub struct Verifier {
+    org_id: OrgId,
+    /// The number and hash of the last entry seen.
+    last: (u64, Hash),
+    faults: Vec<Fault>,
+}
+
+impl Verifier {
+    /// A verifier of the chain of `org_id`.
+    #[must_use]
+    pub fn new(org_id: OrgId) -> Self {
+        Self { org_id, last: (0, GENESIS), faults: Vec::new() }
+    }
+
+    /// Takes the next entry.
+    pub fn entry(&mut self, entry: &Entry) {
+        let (last, last_hash) = self.last;
+        let expected = last + 1;
+        if entry.org_id != self.org_id {
+            self.faults.push(Fault::Foreign(entry.seq));
+        }
+        if entry.seq < expected {
+            self.faults.push(Fault::OutOfOrder { expected, found: entry.seq });
+            return;
+        }
+        self.faults.extend((expected..entry.seq).take(MAX_NAMED).map(Fault::Missing));
+        if entry.computed_hash() != entry.hash {
+            self.faults.push(Fault::Edited(entry.seq));
+        } else if entry.seq == expected && entry.previous_hash != last_hash {
+            self.faults.push(Fault::Unchained(entry.seq));
+        }
+        self.last = (entry.seq, entry.hash);
+    }
+
+    /// Takes the chain's end with its signature, and answers how many entries there were and what is wrong.
+    #[must_use]
+    pub fn finish(mut self, end: Option<(Head, &[u8])>, verifier: &HeadVerifier) -> (u64, Vec<Fault>) {
+        let (seq, hash) = self.last;
+        match end {
+            None if seq > 0 => self.faults.push(Fault::NoEnd),
+            None => {}
+            Some((head, signature)) => {
+                if !verifier.accepts(&head, signature) || head.org_id != self.org_id {
+                    self.faults.push(Fault::BadSignature(head.seq));
+                }
+                if head.seq > seq {
+                    self.faults.push(Fault::CutOff(seq + 1));
+                } else if head.seq < seq {
+                    self.faults.push(Fault::BeyondEnd(head.seq + 1));
+                } else if head.hash != hash {
+                    self.faults.push(Fault::EndDiffers(seq));
+                }
+            }
+        }
+        (seq, self.faults)
+    }
+}
+
+/// Missing entries named one by one in a single gap.
+const MAX_NAMED: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        access::Act,
+        audit::{Action, AuditSigner, Record},
+    };
+
+    fn chain(org: OrgId, length: u64) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = Vec::new();
+        for seq in 1..=length {
+            let act = Act::of_system(org, i64::try_from(seq).expect("small"));
+            let record = Record::new(&act, Action::ServerUpdated, seq, "web").after(json!({ "cpu_cores": seq }));
+            let previous = entries.last().map_or(GENESIS, |entry| entry.hash);
+            entries.push(Entry::following(&record, seq, previous));
+        }
+        entries
+    }
+
+    fn signer() -> AuditSigner {
+        AuditSigner::from_pkcs8(&AuditSigner::generate_pkcs8().expect("randomness")).expect("a key")
+    }
+
+    fn faults(org: OrgId, entries: &[Entry], head: Head, signer: &AuditSigner) -> Vec<Fault> {
+        let mut verifier = Verifier::new(org);
+        entries.iter().for_each(|entry| verifier.entry(entry));
+        verifier.finish(Some((head, &signer.sign(&head))), &signer.verifier()).1
+    }
+
+    /// Something done to a chain behind the control plane's back, to the entry at an index.
+    #[derive(Debug, Clone, Copy)]
+    enum Tampering {
+        Edit,
+        EditAndRehash,
+        Remove,
+        CutOff,
+        Swap,
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_done_to_one_entry_is_named(
+            length in 2_u64..12,
+            at in any::<prop::sample::Index>(),
+            tampering in prop::sample::select(&[
+                Tampering::Edit, Tampering::EditAndRehash, Tampering::Remove, Tampering::CutOff, Tampering::Swap,
+            ][..]),
+        ) {
+            let (org, signer) = (OrgId::generate(), signer());
+            let mut entries = chain(org, length);
+            let head = entries.last().expect("entries").head();
+            prop_assert_eq!(faults(org, &entries, head, &signer), vec![]);
+            let index = at.index(entries.len());
+            let seq = entries[index].seq;
+            match tampering {
+                Tampering::Edit => entries[index].actor_name.push('x'),
+                Tampering::EditAndRehash => {
+                    entries[index].after = String::new();
+                    entries[index].hash = entries[index].computed_hash();
+                }
+                Tampering::Remove => { entries.remove(index); }
+                Tampering::CutOff => entries.truncate(index),
+                Tampering::Swap => {
+                    let other = (index + 1) % entries.len();
+                    let (one, two) = (entries[index].seq, entries[other].seq);
+                    (entries[index].seq, entries[other].seq) = (two, one);
+                    entries.swap(index, other);
+                }
+            }
+            let found = faults(org, &entries, head, &signer);
+            let last = seq == length;
+            let named = match tampering {
+                Tampering::Edit | Tampering::Swap => found.contains(&Fault::Edited(seq)),
+                Tampering::EditAndRehash if last => found.contains(&Fault::EndDiffers(seq)),
+                Tampering::EditAndRehash => found.contains(&Fault::Unchained(seq + 1)),
+                Tampering::Remove if last => found.contains(&Fault::CutOff(seq)),
+                Tampering::Remove => found.contains(&Fault::Missing(seq)),
+                Tampering::CutOff => found.contains(&Fault::CutOff(seq)),
+            };
+            prop_assert!(named, "{:?} of {}: {:?}", tampering, seq, found);
+        }
+    }
+
+    #[test]
+    fn an_end_of_somebody_elses_making_is_refused() {
+        let (org, signer) = (OrgId::generate(), signer());
+        let entries = chain(org, 3);
+        let shorter = entries[1].head();
+        let mut verifier = Verifier::new(org);
+        entries[..2].iter().for_each(|entry| verifier.entry(entry));
+        let end = (shorter, &super::tests::signer().sign(&shorter)[..]);
+        assert_eq!(verifier.finish(Some(end), &signer.verifier()), (2, vec![Fault::BadSignature(2)]));
+        assert_eq!(faults(OrgId::generate(), &entries[..1], entries[0].head(), &signer)[0], Fault::Foreign(1));
+        let mut verifier = Verifier::new(org);
+        verifier.entry(&entries[0]);
+        assert_eq!(verifier.finish(None, &signer.verifier()).1, [Fault::NoEnd]);
+    }
+}
