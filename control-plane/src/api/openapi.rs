@@ -100,6 +100,7 @@ fn tags() -> Vec<Tag> {
         ("joining", "Bringing servers into the fleet"),
         ("commands", "What was asked of hosts, and how it ended"),
         ("monitoring", "Figures by the second"),
+        ("audit", "Who did what, provably"),
         ("control plane", "The control plane itself"),
     ];
     tags.into_iter()

@@ -57,6 +57,9 @@ operations! {
     RevokeAgent => ServersSecure,
     ReleaseQuarantine => ServersSecure,
     ReadOwnMetrics => MonitoringView,
+    ListAudit => AuditView,
+    ExportAudit => AuditView,
+    VerifyAudit => AuditView,
 }
 
 impl Operation {

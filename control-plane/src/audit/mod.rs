@@ -15,7 +15,7 @@ mod verify;
 pub use action::{Action, ResourceType};
 pub use chain::{Entry, GENESIS, Hash, Head};
 pub use changes::changes;
-pub use reading::{Audit, AuditOpenError, MAX_PAGE, Verified};
+pub use reading::{Audit, AuditOpenError, ChainLink, MAX_PAGE, Verified};
 pub use signer::{AuditSigner, BadAuditKey, HeadVerifier};
 pub use verify::{Fault, Verifier};
 

@@ -1,8 +1,9 @@
 //! Reading the record, and having it verified.
 
+use futures_util::{Stream, TryStreamExt as _, stream};
 use muster_shared::id::OrgId;
 
-use super::{AuditSigner, BadAuditKey, Entry, Fault, HeadVerifier, Verifier};
+use super::{AuditSigner, BadAuditKey, Entry, Fault, Head, HeadVerifier, Verifier};
 use crate::{
     error::{Error, ErrorKind},
     keyring::{Keyring, KeyringError},
@@ -24,6 +25,20 @@ pub enum AuditOpenError {
     Key(#[from] BadAuditKey),
 }
 
+/// A piece of an exported chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChainLink {
+    Entry(Box<Entry>),
+    /// The end, and the signature under it.
+    End(Head, Vec<u8>),
+}
+
+impl ChainLink {
+    fn entry(entry: Entry) -> Self {
+        Self::Entry(Box::new(entry))
+    }
+}
+
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
@@ -31,6 +46,8 @@ pub struct Verified {
     pub entries: u64,
     /// What does not fit, in the chain's order; empty for a sound chain.
     pub faults: Vec<Fault>,
+    /// The chain's end and the signature under it; `None` before the first entry.
+    pub end: Option<(Head, Vec<u8>)>,
 }
 
 /// The audit record of every organisation. Clones share the store.
@@ -83,12 +100,32 @@ impl Audit {
         Ok(self.store.list_audit(org, &filter).await?)
     }
 
-    /// The next entries after the number `after_seq` in the chain's order; none at its end.
-    ///
-    /// # Errors
-    /// [`Error`] when the store fails.
-    pub async fn chain(&self, org: OrgId, after_seq: u64) -> Result<Vec<Entry>, Error> {
-        Ok(self.store.audit_chain(org, after_seq).await?)
+    /// The whole chain in its order, then its signed end as it is when the entries have been told. Entries appended
+    /// meanwhile are told as well. An organisation without entries has no end.
+    pub fn export(&self, org: OrgId) -> impl Stream<Item = Result<ChainLink, Error>> + Send + use<> {
+        let store = self.store.clone();
+        let pages = stream::try_unfold((store, Reading::Entries(0)), move |(store, reading)| async move {
+            let (links, next) = match reading {
+                Reading::Done => return Ok::<_, Error>(None),
+                Reading::Entries(after) => match store.audit_chain(org, after).await? {
+                    entries if entries.is_empty() => (Vec::new(), Reading::End(after)),
+                    entries => {
+                        let reached = entries.last().map_or(after, |entry| entry.seq);
+                        (entries.into_iter().map(ChainLink::entry).collect(), Reading::Entries(reached))
+                    }
+                },
+                Reading::End(after) => match store.audit_head(org).await? {
+                    // More was appended since the last page: it belongs before the end.
+                    Some((head, _)) if head.seq > after && !store.audit_chain(org, after).await?.is_empty() => {
+                        (Vec::new(), Reading::Entries(after))
+                    }
+                    Some((head, signature)) => (vec![ChainLink::End(head, signature)], Reading::Done),
+                    None => (Vec::new(), Reading::Done),
+                },
+            };
+            Ok(Some((stream::iter(links.into_iter().map(Ok)), (store, next))))
+        });
+        pages.try_flatten()
     }
 
     /// Walks the organisation's whole chain, up to the end it has when the walk is through.
@@ -103,10 +140,10 @@ impl Audit {
         if let Some((head, _)) = &end {
             self.walk(org, &mut walk, head.seq).await?;
         }
-        let end = end.as_ref().map(|(head, signature)| (*head, signature.as_slice()));
-        let (entries, mut faults) = walk.verifier.finish(end, &self.verifier);
+        let signed = end.as_ref().map(|(head, signature)| (*head, signature.as_slice()));
+        let (entries, mut faults) = walk.verifier.finish(signed, &self.verifier);
         faults.truncate(MAX_FAULTS);
-        Ok(Verified { entries, faults })
+        Ok(Verified { entries, faults, end })
     }
 
     async fn walk(&self, org: OrgId, walk: &mut Walk, last: u64) -> Result<(), Error> {
@@ -122,6 +159,13 @@ impl Audit {
         }
         Ok(())
     }
+}
+
+enum Reading {
+    /// After this number.
+    Entries(u64),
+    End(u64),
+    Done,
 }
 
 struct Walk {

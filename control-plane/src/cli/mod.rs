@@ -4,6 +4,7 @@
 //! 4 not authenticated or not allowed; 5 the control plane can't be reached; 6 the state does not allow it.
 
 mod agent;
+mod audit;
 mod client;
 mod commands;
 mod connection;
@@ -84,6 +85,9 @@ pub enum FleetCommand {
     /// Revoke a server's agent, or release it from quarantine.
     #[command(subcommand)]
     Agent(agent::AgentCommand),
+    /// List, export and verify what was done.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
 }
 
 impl FleetCommand {
@@ -92,8 +96,14 @@ impl FleetCommand {
     /// # Errors
     /// What went wrong, with an exit code and a next step.
     pub async fn run(self, target: &Target, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
-        let mut fleet = client::connect(target).await?;
         let mut output = Output::new(format, out);
+        if let Self::Audit(command) = &self
+            && command.is_local()
+        {
+            let Self::Audit(command) = self else { return Ok(()) };
+            return command.run_local(&mut output);
+        }
+        let mut fleet = client::connect(target).await?;
         match self {
             Self::Servers(command) => command.run(&mut fleet, &mut output).await,
             Self::JoinTokens(command) => command.run(&mut fleet, &mut output).await,
@@ -106,6 +116,7 @@ impl FleetCommand {
             Self::Commands(command) => command.run(&mut fleet, &mut output).await,
             Self::Hostkey(command) => command.run(&mut fleet, &mut output).await,
             Self::Agent(command) => command.run(&mut fleet, &mut output).await,
+            Self::Audit(command) => command.run(&mut fleet, &mut output).await,
         }
     }
 }

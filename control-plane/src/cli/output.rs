@@ -66,6 +66,15 @@ impl<'a> Output<'a> {
         if text.is_empty() { Ok(()) } else { self.line(text.trim_end()) }
     }
 
+    /// Prints one item as a line of JSON, whatever was asked for: programs read it back.
+    ///
+    /// # Errors
+    /// When nobody reads any more.
+    pub fn always_json<T: Serialize>(&mut self, item: &T) -> Result<(), Failure> {
+        let text = serde_json::to_string(item).map_err(unprintable)?;
+        self.line(&text)
+    }
+
     fn line(&mut self, text: &str) -> Result<(), Failure> {
         writeln!(self.out, "{text}")
             .and_then(|()| self.out.flush())

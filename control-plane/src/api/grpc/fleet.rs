@@ -7,7 +7,7 @@ use futures_util::Stream;
 use muster_shared::wire::{self, fleet_service_server::FleetService};
 use tonic::{Request, Response, Status};
 
-use super::{agent, commands, join_tokens, monitoring, runs, servers, status::to_status};
+use super::{agent, audit, commands, join_tokens, monitoring, runs, servers, status::to_status};
 use crate::{
     access::{Act, Origin, Principal},
     app::App,
@@ -60,6 +60,7 @@ fn answer<T>(result: Result<T, Error>) -> Answer<T> {
 
 #[tonic::async_trait]
 impl FleetService for Fleet {
+    type ExportAuditStream = Answers<wire::AuditChainItem>;
     type BootstrapStream = Answers<wire::ProgressEvent>;
     type RunPreflightStream = Answers<wire::ProgressEvent>;
     type WatchServerStream = Answers<wire::ServerEvent>;
@@ -151,5 +152,17 @@ impl FleetService for Fleet {
 
     async fn release_quarantine(&self, request: Request<wire::ReleaseQuarantineRequest>) -> Answer<wire::Server> {
         answer(agent::release(self.call(request)?).await)
+    }
+
+    async fn list_audit(&self, request: Request<wire::ListAuditRequest>) -> Answer<wire::ListAuditResponse> {
+        answer(audit::list(self.call(request)?).await)
+    }
+
+    async fn export_audit(&self, request: Request<wire::ExportAuditRequest>) -> Answer<Self::ExportAuditStream> {
+        answer(audit::export(self.call(request)?).await)
+    }
+
+    async fn verify_audit(&self, request: Request<wire::VerifyAuditRequest>) -> Answer<wire::VerifyAuditResponse> {
+        answer(audit::verify(self.call(request)?).await)
     }
 }

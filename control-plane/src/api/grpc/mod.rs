@@ -4,6 +4,7 @@
 //! refused before anything looks at its body.
 
 mod agent;
+mod audit;
 mod commands;
 mod fleet;
 mod join_tokens;

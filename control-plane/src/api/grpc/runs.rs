@@ -4,11 +4,7 @@ use futures_util::StreamExt as _;
 use muster_shared::wire;
 
 use super::fleet::{Answers, Call};
-use crate::{
-    api::model::structure,
-    error::{Error, ErrorKind},
-    progress::ProgressStream,
-};
+use crate::{api::model::structure, error::Error, progress::ProgressStream};
 
 pub(super) async fn preflight(call: Call<wire::RunPreflightRequest>) -> Result<Answers<wire::ProgressEvent>, Error> {
     let server = call.server(&call.request.server).await?.id;
@@ -17,7 +13,7 @@ pub(super) async fn preflight(call: Call<wire::RunPreflightRequest>) -> Result<A
 
 pub(super) async fn bootstrap(call: Call<wire::BootstrapRequest>) -> Result<Answers<wire::ProgressEvent>, Error> {
     let server = call.server(&call.request.server).await?.id;
-    Err(Error::new(ErrorKind::Unavailable, "not_offered", format!("{server} can't be bootstrapped by this version")))
+    Ok(told(call.app.bootstrap.start(&call.act(), server).await?))
 }
 
 fn told(events: ProgressStream) -> Answers<wire::ProgressEvent> {

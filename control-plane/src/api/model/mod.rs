@@ -3,6 +3,7 @@
 //! REST serialises these types; gRPC converts them to and from the wire's, where an empty text, zero or absent
 //! message stands for `null`.
 
+pub mod audit;
 pub mod command;
 pub mod connection;
 pub mod facts;

@@ -1,6 +1,7 @@
 //! REST: one resource a file, every route in one table.
 
 pub mod agent;
+pub mod audit;
 pub mod bootstrap;
 pub mod commands;
 pub mod connection_test;
@@ -68,6 +69,9 @@ pub fn routes() -> Routes {
             Operation::RevokeJoinToken,
             join_tokens::revoke_join_token,
         )
+        .guarded::<audit::__path_list_audit, _, _>(Operation::ListAudit, audit::list_audit)
+        .guarded::<audit::__path_verify_audit, _, _>(Operation::VerifyAudit, audit::verify_audit)
+        .guarded::<audit::__path_export_audit, _, _>(Operation::ExportAudit, audit::export_audit)
         .public::<install::__path_install_sh, _, _>(install::install_sh)
         .public::<install::__path_agent_binary, _, _>(install::agent_binary)
         .public::<document::__path_openapi, _, _>(document::openapi)

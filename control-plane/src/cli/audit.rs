@@ -1,0 +1,207 @@
+//! `muster audit …`
+
+use std::{io::BufRead as _, path::PathBuf};
+
+use clap::Subcommand;
+use muster_shared::wire::{self, audit_chain_item::Item};
+use serde::Serialize;
+
+use super::{
+    client::Fleet,
+    failure::Failure,
+    output::Output,
+    table::{self, or_dash},
+};
+use crate::{
+    api::model::audit::{AuditEnd, AuditEntry, ExportedEntry, Link},
+    audit::{Head, HeadVerifier, Verifier},
+};
+
+/// What to do with the audit record.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// List what was done, newest first.
+    #[command(visible_alias = "ls")]
+    List {
+        /// Such as server.
+        #[arg(long)]
+        resource_type: Option<String>,
+        #[arg(long)]
+        resource_id: Option<String>,
+        /// Such as SERVER_CREATED.
+        #[arg(long)]
+        action: Option<String>,
+        /// The user or server that did it.
+        #[arg(long)]
+        actor_id: Option<String>,
+        /// How many at most.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+    /// Print the whole chain as JSON lines, ending with its signed end.
+    Export,
+    /// Walk the whole chain here and name what does not fit. Exits with 1 unless it is sound.
+    Verify {
+        /// An exported chain to walk instead of asking the control plane; - reads standard input.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// The public key, in hexadecimal digits, that must have signed the end; a key noted down before shows a chain
+        /// that somebody made anew.
+        #[arg(long, value_name = "HEX")]
+        public_key: Option<String>,
+    },
+}
+
+/// What the walk found.
+#[derive(Debug, Serialize)]
+struct Finding {
+    entries: u64,
+    sound: bool,
+    faults: Vec<String>,
+    end: Option<AuditEnd>,
+}
+
+impl AuditCommand {
+    /// Whether it needs no control plane.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        matches!(self, Self::Verify { file: Some(_), .. })
+    }
+
+    /// Walks a file.
+    ///
+    /// # Errors
+    /// What can't be read, or does not fit.
+    pub fn run_local(self, output: &mut Output<'_>) -> Result<(), Failure> {
+        let Self::Verify { file: Some(file), public_key } = self else { return Ok(()) };
+        let unreadable = |error: std::io::Error| Failure::usage(format!("{}: {error}", file.display()), "");
+        let source: Box<dyn std::io::Read> = if file.as_os_str() == "-" {
+            Box::new(std::io::stdin())
+        } else {
+            Box::new(std::fs::File::open(&file).map_err(unreadable)?)
+        };
+        let mut walk = Walk::default();
+        for (number, line) in std::io::BufReader::new(source).lines().enumerate() {
+            let line = line.map_err(unreadable)?;
+            let malformed = |why: String| Failure::usage(format!("line {} is no audit line: {why}", number + 1), "");
+            match serde_json::from_str(&line).map_err(|error| malformed(error.to_string()))? {
+                Link::Entry(entry) => walk.entry(*entry).map_err(malformed)?,
+                Link::End(end) => walk.end = Some(end),
+            }
+        }
+        conclude(walk, public_key.as_deref(), output)
+    }
+
+    /// Asks and prints.
+    ///
+    /// # Errors
+    /// What the control plane refused, or what does not fit.
+    pub async fn run(self, fleet: &mut Fleet, output: &mut Output<'_>) -> Result<(), Failure> {
+        match self {
+            Self::List { resource_type, resource_id, action, actor_id, limit } => {
+                let request = wire::ListAuditRequest {
+                    resource_type: resource_type.unwrap_or_default(),
+                    resource_id: resource_id.unwrap_or_default(),
+                    action: action.unwrap_or_default(),
+                    actor_id: actor_id.unwrap_or_default(),
+                    limit,
+                    ..wire::ListAuditRequest::default()
+                };
+                let entries = fleet.list_audit(request).await?.into_inner().entries;
+                let entries = entries.into_iter().filter_map(|entry| ExportedEntry::from(entry).into_entry());
+                let entries: Vec<AuditEntry> = entries.map(|entry| AuditEntry::of(&entry)).collect();
+                output.print(entries.as_slice(), draw)
+            }
+            Self::Export => {
+                let mut chain = fleet.export_audit(wire::ExportAuditRequest {}).await?.into_inner();
+                while let Some(item) = chain.message().await? {
+                    let link = match item.item {
+                        Some(Item::Entry(entry)) => Link::Entry(Box::new(entry.into())),
+                        Some(Item::End(end)) => Link::End(end.into()),
+                        None => continue,
+                    };
+                    output.always_json(&link)?;
+                }
+                Ok(())
+            }
+            Self::Verify { public_key, .. } => {
+                let mut chain = fleet.export_audit(wire::ExportAuditRequest {}).await?.into_inner();
+                let mut walk = Walk::default();
+                while let Some(item) = chain.message().await? {
+                    match item.item {
+                        Some(Item::Entry(entry)) => walk.entry(entry.into()).map_err(Failure::ended_badly)?,
+                        Some(Item::End(end)) => walk.end = Some(end.into()),
+                        None => {}
+                    }
+                }
+                conclude(walk, public_key.as_deref(), output)
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Walk {
+    verifier: Option<Verifier>,
+    end: Option<AuditEnd>,
+}
+
+impl Walk {
+    fn entry(&mut self, entry: ExportedEntry) -> Result<(), String> {
+        let seq = entry.seq;
+        let entry = entry.into_entry().ok_or_else(|| format!("entry {seq} has a damaged id or hash"))?;
+        self.verifier.get_or_insert_with(|| Verifier::new(entry.org_id)).entry(&entry);
+        Ok(())
+    }
+}
+
+fn conclude(walk: Walk, public_key: Option<&str>, output: &mut Output<'_>) -> Result<(), Failure> {
+    let bytes = |text: &str| hex::decode(text).unwrap_or_default();
+    let mut faults = Vec::new();
+    if let (Some(expected), Some(end)) = (public_key, &walk.end)
+        && !expected.eq_ignore_ascii_case(&end.public_key)
+    {
+        faults.push(format!("the end was signed with the key {}, not with the one expected", end.public_key));
+    }
+    let (mut entries, key) = (0, walk.end.as_ref().map(|end| bytes(&end.public_key)).unwrap_or_default());
+    if let Some(verifier) = walk.verifier {
+        let end = walk.end.as_ref().and_then(|end| {
+            let hash = bytes(&end.hash).try_into().ok()?;
+            Some((Head { org_id: end.organization_id.parse().ok()?, seq: end.seq, hash }, bytes(&end.signature)))
+        });
+        let signed = end.as_ref().map(|(head, signature)| (*head, signature.as_slice()));
+        let found = verifier.finish(signed, &HeadVerifier::new(key));
+        entries = found.0;
+        faults.extend(found.1.iter().map(ToString::to_string));
+    }
+    let finding = Finding { entries, sound: faults.is_empty(), faults, end: walk.end };
+    output.print(&finding, draw_finding)?;
+    if finding.sound { Ok(()) } else { Err(Failure::ended_badly("the audit record is not sound")) }
+}
+
+fn draw_finding(finding: &Finding) -> String {
+    let mut text = format!("{} entries", finding.entries);
+    if let Some(end) = &finding.end {
+        text.push_str(&format!(", ending with {} of {}, signed with {}", end.hash, end.seq, end.public_key));
+    }
+    text.push('\n');
+    for fault in &finding.faults {
+        text.push_str(&format!("FAULT  {fault}\n"));
+    }
+    text.push_str(if finding.sound { "sound\n" } else { "NOT SOUND\n" });
+    text
+}
+
+fn draw(entries: &[AuditEntry]) -> String {
+    let rows = entries.iter().map(|entry| {
+        vec![
+            entry.seq.to_string(),
+            entry.at.to_string(),
+            or_dash(entry.actor_name.as_deref().or(Some(&entry.actor_kind))),
+            or_dash(entry.source_address.as_deref()),
+            entry.action.clone(),
+            or_dash(entry.resource_name.as_deref().or(Some(&entry.resource_id))),
+        ]
+    });
+    table::draw(&["SEQ", "AT", "WHO", "FROM", "ACTION", "RESOURCE"], rows.collect())
+}
