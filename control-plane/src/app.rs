@@ -29,7 +29,7 @@ use crate::{
     preflight::Preflight,
     retention::keep_trimmed,
     servers::Servers,
-    sessions::{Sessions, keep_sessions},
+    sessions::{Ledger, LedgerWriter, Sessions, keep_sessions},
     ssh::{AddressPolicy, Connector, Entrance},
     store::{Store, StoreError},
 };
@@ -50,6 +50,7 @@ pub struct App {
     pub audit: Audit,
     pub servers: Servers,
     pub sessions: Sessions,
+    pub ledger: Ledger,
     pub heads: Heads,
     pub ingest: Ingest,
     pub commands: Commands,
@@ -64,6 +65,20 @@ pub struct App {
     streams: TaskTracker,
     /// Cancelled when the control plane stops: streams end on it.
     pub shutdown: CancellationToken,
+}
+
+/// The tasks that write what many agents bring in shared transactions.
+#[derive(Debug)]
+pub struct Writers {
+    frames: Writer,
+    ledger: LedgerWriter,
+}
+
+impl Writers {
+    /// Writes until `stop`, then what is waiting already.
+    async fn run(self, stop: CancellationToken) {
+        tokio::join!(self.frames.run(stop.clone()), self.ledger.run(stop));
+    }
 }
 
 /// Why the control plane did not start.
@@ -90,11 +105,15 @@ pub enum StartError {
 }
 
 impl App {
-    /// Opens the store and everything on it. Nothing runs yet: the writer of frames is the caller's to run.
+    /// Opens the store and everything on it. Nothing runs yet: the writers are the caller's to run.
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn open(config: Config, clock: Clock, shutdown: CancellationToken) -> Result<(Self, Writer), StartError> {
+    pub async fn open(
+        config: Config,
+        clock: Clock,
+        shutdown: CancellationToken,
+    ) -> Result<(Self, Writers), StartError> {
         let counters = Counters::of_process();
         let data_dir = &config.data_dir;
         std::fs::DirBuilder::new()
@@ -128,6 +147,7 @@ impl App {
             config.agent_certificate_ttl,
         );
         let (ingest, writer) = Ingest::new(store.clone(), sessions.clone(), events.clone(), clock.clone());
+        let (ledger, ledger_writer) = Ledger::new(store.clone(), clock.clone());
         let policy = AddressPolicy { allow_private: config.allow_private_addresses, ..AddressPolicy::default() };
         let connector = Connector::new(policy);
         let agent_binaries = AgentBinaries::new(&config.agent_dir);
@@ -157,6 +177,7 @@ impl App {
             ),
             heads: Heads::new(store.clone()),
             sessions,
+            ledger,
             commands,
             agent_binaries,
             connection_test,
@@ -175,7 +196,7 @@ impl App {
             streams: TaskTracker::new(),
             shutdown,
         };
-        Ok((app, writer))
+        Ok((app, Writers { frames: writer, ledger: ledger_writer }))
     }
 
     /// Starts the reconcilers; they end with `shutdown`.
@@ -202,6 +223,7 @@ impl App {
             commands: self.commands.clone(),
             enrollment: self.enrollment.clone(),
             sessions: self.sessions.clone(),
+            ledger: self.ledger.clone(),
             heads: self.heads.clone(),
             ingest: self.ingest.clone(),
             events: self.events.clone(),
@@ -245,10 +267,10 @@ pub async fn serve(
 ) -> Result<(), StartError> {
     let doors = Doors::bind(&config).await?;
     let max_connections = config.max_connections;
-    let (app, writer) = App::open(config, Clock::system(), shutdown.clone()).await?;
+    let (app, writers) = App::open(config, Clock::system(), shutdown.clone()).await?;
     let tls = TlsSettings::new(&app.identity)?;
     let (tasks, stop_writing) = (TaskTracker::new(), CancellationToken::new());
-    let writing = tokio::spawn(writer.run(stop_writing.clone()));
+    let writing = tokio::spawn(writers.run(stop_writing.clone()));
     app.start_tasks(&tasks);
     ready(&app, &doors);
     let (agents, everyone) = app.routers().await?;

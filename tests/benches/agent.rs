@@ -15,6 +15,7 @@ use muster_tests::{
     binaries,
     control_plane::ControlPlane,
     measure::{self, Usage, median},
+    stored,
 };
 use peers::Peer;
 
@@ -90,7 +91,7 @@ async fn measure_agent(plan: &Plan, figures: &mut Figures) -> Result<()> {
     let control_plane = ControlPlane::start().await?;
     let agent = Agent::join(&control_plane, "measured").await?;
     figures.add(plan, agent.process_id()?, async || {}).await?;
-    let series = control_plane.database().number("SELECT COUNT(*) FROM metric_series").await?;
+    let series = stored::series_count(control_plane.database()).await?;
     figures.name = format!("muster-agent, {series} series");
     figures.program_mib = mib(&binaries::muster_agent())?;
     Ok(())

@@ -1,9 +1,13 @@
 //! What the control plane has stored of one server, read past its API: every tick of a series, and every sequence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, ensure};
-use muster_shared::{metric, wire::FrameEncoding};
+use muster::metrics::Declarations;
+use muster_shared::{
+    metric::{self, Series, SeriesId},
+    wire::FrameEncoding,
+};
 use sqlx::Row as _;
 
 use crate::control_plane::ScratchDatabase;
@@ -32,12 +36,37 @@ pub async fn ticks_of(database: &ScratchDatabase, server_id: &str, name: &str) -
 /// Ids of the series called `name`, by epoch.
 async fn series_ids(database: &ScratchDatabase, server_id: &str, name: &str) -> Result<BTreeMap<i64, Vec<i64>>> {
     let mut ids = BTreeMap::<_, Vec<_>>::new();
-    for row in database.rows("SELECT server_id, epoch, series_id, name FROM metric_series").await? {
-        if row.try_get::<String, _>(0)? == server_id && row.try_get::<String, _>(3)? == name {
-            ids.entry(row.try_get(1)?).or_default().push(row.try_get(2)?);
+    for (server, epoch, declared) in declared(database).await? {
+        if server == server_id {
+            let named = declared.iter().filter(|(_, series)| series.name == name);
+            ids.entry(epoch).or_default().extend(named.map(|(id, _)| i64::from(*id)));
         }
     }
     Ok(ids)
+}
+
+/// How many series all servers have declared.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn series_count(database: &ScratchDatabase) -> Result<usize> {
+    let declared = declared(database).await?;
+    let ids = declared.iter().flat_map(|(server, epoch, list)| list.iter().map(move |(id, _)| (server, *epoch, *id)));
+    Ok(ids.collect::<BTreeSet<_>>().len())
+}
+
+/// Server, epoch and one list of what was declared in it.
+type Declared = (String, i64, Vec<(SeriesId, Series)>);
+
+async fn declared(database: &ScratchDatabase) -> Result<Vec<Declared>> {
+    let query = "SELECT d.server_id, d.epoch, l.declarations FROM metric_declarations d \
+                 JOIN declaration_lists l ON l.sha256 = d.list_sha256";
+    let rows = database.rows(query).await?;
+    let declared = rows.iter().map(|row| {
+        let list = Declarations::series(&row.try_get::<Vec<u8>, _>(2)?)?;
+        Ok((row.try_get(0)?, row.try_get(1)?, list))
+    });
+    declared.collect()
 }
 
 /// The stored sequences of one server by epoch, ascending.

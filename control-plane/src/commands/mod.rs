@@ -215,14 +215,6 @@ impl Commands {
         self.signer.sign(&command.envelope())
     }
 
-    /// Puts back what `lease_owner` pushed and no host answered: its stream is gone.
-    ///
-    /// # Errors
-    /// [`Error`] when the store fails.
-    pub async fn requeue_lost(&self, lease_owner: &str) -> Result<u64> {
-        Ok(self.store.requeue_commands(lease_owner).await?)
-    }
-
     /// Stores a step that `server` reported, and what it brought back. Safe to repeat.
     ///
     /// # Errors

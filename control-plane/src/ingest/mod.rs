@@ -13,7 +13,7 @@ use muster_shared::{
 };
 use tokio::{
     sync::mpsc,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -29,8 +29,11 @@ use crate::{
 pub const QUEUE_FRAMES: usize = 4096;
 /// Frames of one transaction at most.
 const MAX_BATCH: usize = 512;
-/// How long the first frame of a batch waits for company.
-const BATCH_WINDOW: Duration = Duration::from_millis(10);
+/// How long a frame of many ticks, which nobody is waiting for, waits for company: a transaction costs as much as
+/// twenty frames.
+const BATCH_WINDOW: Duration = Duration::from_millis(200);
+/// The same for a frame that somebody may be waiting for: see [`Incoming::is_urgent`].
+const URGENT_WINDOW: Duration = Duration::from_millis(10);
 /// Between attempts while the database is away.
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(2);
@@ -61,6 +64,13 @@ pub struct Incoming {
     pub head: HeadCell,
     /// Has room for every frame its session may have in flight.
     pub outcomes: mpsc::Sender<Outcome>,
+}
+
+impl Incoming {
+    /// Whether it comes from a host that sends each second since it is watched, or is a host's first.
+    fn is_urgent(&self) -> bool {
+        self.frame.ticks == 1 || !self.frame.declares.is_empty()
+    }
 }
 
 /// The way in. Clones share the queue.
@@ -101,7 +111,7 @@ impl Writer {
             if count == 0 {
                 return;
             }
-            self.await_company(&mut batch).await;
+            stop.run_until_cancelled(self.await_company(&mut batch)).await;
             self.write(&mut batch, &stop).await;
         }
         self.frames.close();
@@ -111,15 +121,22 @@ impl Writer {
     }
 
     async fn await_company(&mut self, batch: &mut Vec<Incoming>) {
-        let fill = async {
-            while batch.len() < MAX_BATCH && self.frames.recv_many(batch, MAX_BATCH - batch.len()).await > 0 {}
-        };
-        // The window being over is the usual end.
-        let _ = timeout(BATCH_WINDOW, fill).await;
+        let (mut until, mut judged) = (Instant::now() + BATCH_WINDOW, 0);
+        while batch.len() < MAX_BATCH {
+            if batch[judged..].iter().any(Incoming::is_urgent) {
+                until = until.min(Instant::now() + URGENT_WINDOW);
+            }
+            judged = batch.len();
+            match timeout_at(until, self.frames.recv_many(batch, MAX_BATCH - judged)).await {
+                Ok(count) if count > 0 => {}
+                // The window being over is the usual end.
+                _ => return,
+            }
+        }
     }
 
     async fn write(&self, batch: &mut Vec<Incoming>, stop: &CancellationToken) {
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let rows: Vec<FrameRow> = batch.iter().map(row).collect();
         match self.insert(&rows, stop).await {
             Ok(()) => batch.drain(..).for_each(|incoming| self.tell(incoming, Verdict::Stored)),
@@ -200,6 +217,6 @@ fn row(incoming: &Incoming) -> FrameRow {
         ticks: frame.ticks,
         encoding: frame.encoding,
         payload: frame.payload.clone(),
-        new_series: frame.new_series.clone(),
+        declares: frame.declares.clone(),
     }
 }

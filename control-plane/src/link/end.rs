@@ -5,9 +5,13 @@ use tonic::{Code, Status};
 
 use super::{
     status::refusal,
-    stream::{Host, HostStream, message, not_now},
+    stream::{Host, HostStream, message},
 };
-use crate::{error::ErrorKind, events::EventKind, sessions::Cut};
+use crate::{
+    error::ErrorKind,
+    events::EventKind,
+    sessions::{Closing, Cut},
+};
 
 /// Why a stream ended.
 #[derive(Debug)]
@@ -41,16 +45,18 @@ impl HostStream {
             return;
         }
         let context = &self.context;
-        if let Err(error) = context.commands.requeue_lost(&self.lease_owner).await {
-            not_now::<()>(server, &error);
+        let closing = Closing {
+            org,
+            server,
+            generation,
+            lease_owner: self.lease_owner,
+            is_current: was_current,
+            last_seen_at_us: context.clock.now_us(),
+        };
+        if let Err(error) = context.ledger.close(closing).await {
+            tracing::warn!(%server, error = %crate::app::chain(&error), "session not recorded as over yet");
         }
         if was_current {
-            match context.store.close_session(org, server, generation, context.clock.now_us()).await {
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::warn!(%server, error = %crate::app::chain(&error), "agent not recorded as offline yet")
-                }
-            }
             context.events.publish(org, server, EventKind::AgentOffline);
             context.events.publish(org, server, EventKind::ServerChanged);
         }
@@ -61,7 +67,7 @@ impl HostStream {
 pub(super) fn unreadable(status: Status) -> End {
     let word = match status.code() {
         Code::OutOfRange | Code::ResourceExhausted => "message_too_large",
-        Code::Internal | Code::InvalidArgument => "message_unreadable",
+        Code::Internal | Code::InvalidArgument | Code::Unimplemented => "message_unreadable",
         _ => return End::Gone,
     };
     metrics::counter!("muster_link_refused_total", "reason" => word).increment(1);

@@ -64,7 +64,7 @@ impl EnrollService for Enroller {
 
     async fn renew(&self, request: Request<wire::RenewRequest>) -> Result<Response<wire::RenewResponse>, Status> {
         let context = &self.context;
-        let peer = peer_of(&request)?;
+        let peer = peer_of(request.extensions())?;
         let csr_der = request.into_inner().csr_der;
         let identity =
             context.enrollment.renew(&peer, &csr_der, context.clock.now_us()).await.map_err(|error| status(&error))?;

@@ -8,6 +8,7 @@ mod acks;
 mod budget;
 mod end;
 mod enroll;
+mod framing;
 mod pulse;
 mod receive;
 mod service;
@@ -16,11 +17,11 @@ mod stream;
 
 pub use service::LinkContext;
 
-use axum::Router;
-use muster_shared::wire::{self, enroll_service_server::EnrollServiceServer, link_service_server::LinkServiceServer};
-use tonic::service::Routes;
+use std::sync::Arc;
 
-use crate::edge::limits::MAX_AGENT_MESSAGE_BYTES;
+use axum::{Router, routing::post};
+use muster_shared::wire::{self, enroll_service_server::EnrollServiceServer, link_service_server};
+use tonic::service::Routes;
 
 /// Largest message of a call that enrolls or renews, in bytes.
 const MAX_ENROLL_MESSAGE_BYTES: usize = 64 * 1024;
@@ -29,8 +30,10 @@ const MAX_ENROLL_MESSAGE_BYTES: usize = 64 * 1024;
 pub fn router(context: LinkContext) -> Router {
     let enroll = EnrollServiceServer::new(enroll::Enroller::new(context.clone()))
         .max_decoding_message_size(MAX_ENROLL_MESSAGE_BYTES);
-    let link = LinkServiceServer::new(service::Links::new(context)).max_decoding_message_size(MAX_AGENT_MESSAGE_BYTES);
-    Routes::new(link).add_service(enroll).prepare().into_axum_router()
+    let links = Arc::new(service::Links::new(context));
+    let link = post(move |request| Arc::clone(&links).serve(request));
+    let path = format!("/{}/Link", link_service_server::SERVICE_NAME);
+    Routes::new(enroll).prepare().into_axum_router().route(&path, link)
 }
 
 /// Where agents dial and whom they believe. No URL means: the one that worked.

@@ -1,6 +1,6 @@
 //! What a host says on its stream, once it is open.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use muster_shared::wire::{self, agent_message::Kind, control_message};
 use prost::Message as _;
@@ -15,8 +15,10 @@ use super::{
 use crate::{
     commands::{self, Recorded},
     error::{Error, ErrorKind},
+    events::EventKind,
     ingest::Incoming,
     metrics::head::Head,
+    servers::FactsRow,
 };
 
 /// Between attempts to store what must not be lost, while the database is away.
@@ -61,16 +63,19 @@ impl HostStream {
             return Ok(());
         }
         let Host { org, server, generation, .. } = self.host;
-        let store = &self.context.store;
-        self.insist(|| async move { Ok(store.confirm_generation(org, server, generation).await?) }).await;
+        let ledger = &self.context.ledger;
+        self.insist(|| ledger.confirm(org, server, generation)).await;
+        self.context.heads.cell(org, server).lock().resume(self.context.clock.now_us());
         self.pulse = Some(Pulse::start(Instant::now()));
         self.obey().await?;
-        self.look_at_the_clock()?;
-        self.dispatch().await
+        self.look_at_the_clock()
     }
 
-    fn frame(&mut self, frame: wire::Frame) -> Result<(), End> {
+    fn frame(&mut self, mut frame: wire::Frame) -> Result<(), End> {
         let (epoch, seq) = (frame.epoch, frame.seq);
+        let declares = self.context.heads.declarations(std::mem::take(&mut frame.declarations));
+        let refused = declares.as_ref().map_or(0, |declares| declares.refused);
+        metrics::counter!("muster_ingest_series_refused_total").increment(refused as u64);
         let head = self.context.heads.cell(self.host.org, self.host.server);
         let accepted = {
             let mut head = head.lock();
@@ -78,11 +83,10 @@ impl HostStream {
                 *head = Head::default();
                 return Err(self.refuse("too_many_series", "too many series were declared: declare those alive anew"));
             }
-            head.accept(frame)
+            head.accept(frame, declares.as_ref())
         };
         match accepted {
             Ok(frame) => {
-                metrics::counter!("muster_ingest_series_refused_total").increment(frame.refused_series as u64);
                 self.in_flight += 1;
                 let outcomes = self.outcomes.0.clone();
                 self.held =
@@ -103,8 +107,15 @@ impl HostStream {
             metrics::counter!("muster_link_facts_refused_total").increment(1);
             return Err(self.refuse("facts_damaged", "the facts don't match their hash"));
         }
-        let (servers, now_us) = (&self.context.servers, self.context.clock.now_us());
-        self.insist(|| servers.record_facts(org, server, &report.json, report.collected_at_us, now_us)).await;
+        match FactsRow::read(org, server, &report.json, report.collected_at_us, self.context.clock.now_us()) {
+            Ok(row) => {
+                let (ledger, row) = (&self.context.ledger, Arc::new(row));
+                if self.insist(|| ledger.record_facts(Arc::clone(&row))).await == Some(true) {
+                    self.context.events.publish(org, server, EventKind::ServerChanged);
+                }
+            }
+            Err(error) => self.not_stored(&error),
+        }
         // Facts that can't be read are acknowledged as well: sending them again would not make them readable.
         self.send(control_message::Kind::FactsAck(wire::FactsAck { sha256: report.sha256 })).await
     }
@@ -143,11 +154,15 @@ impl HostStream {
                     sleep(RETRY).await;
                 }
                 Err(error) => {
-                    metrics::counter!("muster_link_store_refused_total").increment(1);
-                    tracing::warn!(server = %self.host.server, code = error.code, error = %crate::app::chain(&error), "not stored");
+                    self.not_stored(&error);
                     return None;
                 }
             }
         }
+    }
+
+    fn not_stored(&self, error: &Error) {
+        metrics::counter!("muster_link_store_refused_total").increment(1);
+        tracing::warn!(server = %self.host.server, code = error.code, error = %crate::app::chain(error), "not stored");
     }
 }

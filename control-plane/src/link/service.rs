@@ -2,29 +2,30 @@
 
 use std::{sync::Arc, time::Duration};
 
+use axum::{body::Body, response::Response};
 use muster_shared::{
     id::OrgId,
     policy::Family,
     tls::PeerCertificate,
-    wire::{self, agent_message, link_service_server::LinkService},
+    wire::{self, agent_message},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::timeout,
 };
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::Status;
 
 use super::{
     endpoints,
+    framing::{Inbound, Outbound},
     status::{refusal, status},
     stream::{Host, HostStream, MAX_FRAMES_IN_FLIGHT, OUTBOUND_MESSAGES},
 };
 use crate::{
     clock::Clock,
     commands::Commands,
-    edge::Peer,
+    edge::{Peer, limits::MAX_AGENT_MESSAGE_BYTES},
     enrollment::{Enrollment, MAX_CLAIM_BYTES},
     error::{Error, ErrorKind},
     events::{EventKind, Events},
@@ -32,7 +33,7 @@ use crate::{
     ingest::Ingest,
     metrics::Heads,
     servers::Servers,
-    sessions::{Cut, SessionGuard, Sessions, generation::CloneSign},
+    sessions::{Cut, Ledger, SessionGuard, Sessions, generation::CloneSign},
     store::{SessionClaim, SessionOutcome, Store},
 };
 
@@ -53,6 +54,7 @@ pub struct LinkContext {
     pub commands: Commands,
     pub enrollment: Enrollment,
     pub sessions: Sessions,
+    pub ledger: Ledger,
     pub heads: Heads,
     pub ingest: Ingest,
     pub events: Events,
@@ -64,8 +66,8 @@ pub struct LinkContext {
 }
 
 /// Whose call this is. Its certificate may have expired.
-pub(super) fn peer_of<T>(request: &Request<T>) -> Result<Arc<PeerCertificate>, Status> {
-    request.extensions().get::<Peer>().and_then(|peer| peer.certificate.clone()).ok_or_else(|| {
+pub(super) fn peer_of(extensions: &http::Extensions) -> Result<Arc<PeerCertificate>, Status> {
+    extensions.get::<Peer>().and_then(|peer| peer.certificate.clone()).ok_or_else(|| {
         refusal(ErrorKind::Unauthenticated, "certificate_required", "this call needs the host's certificate")
     })
 }
@@ -90,8 +92,8 @@ impl Links {
     async fn open(&self, peer: &PeerCertificate, hello: &wire::Hello) -> Result<(OrgId, u64, SessionGuard), Status> {
         let context = &self.context;
         let claim = claim(peer, hello)?;
-        let outcome = context.store.open_session(&claim, context.clock.now_us()).await;
-        let (org, generation) = match outcome.map_err(|error| status(&error.into()))? {
+        let outcome = context.ledger.open(claim).await;
+        let (org, generation) = match outcome.map_err(|error| status(&error))? {
             SessionOutcome::Opened { org_id, generation } => (org_id, generation),
             SessionOutcome::Clone { org_id, sign } => return Err(self.quarantined(org_id, peer, sign)),
             refused => return Err(withdrawn(refused)),
@@ -116,22 +118,24 @@ impl Links {
     }
 }
 
-#[tonic::async_trait]
-impl LinkService for Links {
-    type LinkStream = ReceiverStream<Result<wire::ControlMessage, Status>>;
+impl Links {
+    /// Answers `LinkService.Link`.
+    pub(super) async fn serve(self: Arc<Self>, request: http::Request<Body>) -> Response {
+        match self.link(request).await {
+            Ok(outbound) => outbound.into_response(),
+            Err(status) => status.into_http(),
+        }
+    }
 
-    async fn link(
-        &self,
-        request: Request<Streaming<wire::AgentMessage>>,
-    ) -> Result<Response<Self::LinkStream>, Status> {
+    async fn link(&self, request: http::Request<Body>) -> Result<Outbound, Status> {
         let context = &self.context;
-        let peer = peer_of(&request)?;
+        let peer = peer_of(request.extensions())?;
         if peer.not_after_us <= context.clock.now_us() {
             let detail = "the host's certificate has expired: renew it first";
             return Err(refusal(ErrorKind::Unauthenticated, "certificate_expired", detail));
         }
         let place = self.place()?;
-        let mut inbound = request.into_inner();
+        let mut inbound = Inbound::new(request.into_body(), MAX_AGENT_MESSAGE_BYTES);
         let hello = hello(&mut inbound).await?;
         let (org, generation, guard) = self.open(&peer, &hello).await?;
         let (outbound, messages) = mpsc::channel(OUTBOUND_MESSAGES);
@@ -153,11 +157,11 @@ impl LinkService for Links {
             let _place = place;
             stream.run().await;
         });
-        Ok(Response::new(ReceiverStream::new(messages)))
+        Ok(Outbound::new(messages))
     }
 }
 
-async fn hello(inbound: &mut Streaming<wire::AgentMessage>) -> Result<wire::Hello, Status> {
+async fn hello(inbound: &mut Inbound) -> Result<wire::Hello, Status> {
     let first = timeout(HELLO_TIMEOUT, inbound.message())
         .await
         .map_err(|_| refusal(ErrorKind::Precondition, "hello_timeout", "the host did not say hello in time"))??;

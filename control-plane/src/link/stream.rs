@@ -15,12 +15,13 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until, timeout},
 };
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 use super::{
     acks::Acks,
     budget::Budget,
     end::{End, unreadable},
+    framing::Inbound,
     pulse::{Beat, Pulse},
     service::LinkContext,
     status::refusal,
@@ -67,7 +68,7 @@ enum Next {
 pub(super) struct HostStream {
     pub(super) context: LinkContext,
     pub(super) host: Host,
-    pub(super) inbound: Streaming<wire::AgentMessage>,
+    pub(super) inbound: Inbound,
     pub(super) outbound: mpsc::Sender<Result<wire::ControlMessage, Status>>,
     pub(super) guard: SessionGuard,
     pub(super) outcomes: (mpsc::Sender<Outcome>, mpsc::Receiver<Outcome>),
@@ -90,7 +91,7 @@ impl HostStream {
     pub(super) fn new(
         context: LinkContext,
         host: Host,
-        inbound: Streaming<wire::AgentMessage>,
+        inbound: Inbound,
         outbound: mpsc::Sender<Result<wire::ControlMessage, Status>>,
         guard: SessionGuard,
     ) -> Self {
@@ -297,7 +298,7 @@ async fn wait_until(moment: Option<Instant>) {
     }
 }
 
-pub(super) fn not_now<T>(server: ServerId, error: &Error) -> Vec<T> {
+fn not_now<T>(server: ServerId, error: &Error) -> Vec<T> {
     tracing::warn!(%server, error = %crate::app::chain(error), "commands not looked at: the scan comes again");
     Vec::new()
 }

@@ -1,26 +1,31 @@
 //! The newest readings of one server, and the summary they give. Pure.
 //!
-//! Of everything a host reports, only the series a summary needs are kept here, each with its two newest values: a
-//! server costs a few KiB however much it sends. Frames go through two steps, since nothing may be told before it is
-//! stored: [`Head::accept`] judges a frame and picks its readings, [`Head::advance`] makes them the newest.
+//! Of everything a host reports, only the series a summary needs are kept here, each with its two newest values, and
+//! what the series are is shared with every server that declared the same: a server costs a few hundred bytes. Frames
+//! go through two steps, since nothing may be told before it is stored: [`Head::accept`] judges a frame and picks its
+//! readings, [`Head::advance`] makes them the newest.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use muster_shared::{
     id::ServerId,
-    metric::{self, CodecError, Columns, Series, SeriesId, rate_per_second},
+    metric::{self, CodecError, Newest, rate_per_second},
     wire,
 };
 
 use super::{
-    Summary,
+    Declarations, Summary,
     role::{self, Role},
+    shape::{Redeclared, Shape},
 };
 
 /// Most series remembered as declared in one epoch. Agents never use a number again, so one that starts containers
 /// all day gets here some day; its stream is then ended once, and the new one declares only what is alive.
 pub const MAX_DECLARED: usize = 4 * metric::MAX_SERIES_PER_HOST;
+
+/// After how long without a frame nothing is taken for stored any more; frames are kept longer than this.
+const AWAY_US: i64 = 3_600 * 1_000_000;
 
 /// A frame that nothing can be made of. It is acknowledged, so that it is not sent again, and never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -58,10 +63,8 @@ pub struct AcceptedFrame {
     pub ticks: u32,
     pub encoding: wire::FrameEncoding,
     pub payload: Bytes,
-    /// Series not seen before in this epoch, to be stored with the frame.
-    pub new_series: Vec<(SeriesId, Series)>,
-    /// Declarations that were not acceptable; their columns mean nothing to anybody.
-    pub refused_series: usize,
+    /// What was declared in this epoch and is not known to be stored yet: to be stored with the frame.
+    pub declares: Vec<Arc<Declarations>>,
     readings: Readings,
 }
 
@@ -83,20 +86,24 @@ struct Reading {
 #[derive(Debug, Default)]
 pub struct Head {
     epoch: u64,
-    /// By id: a hash of what the series was declared as.
-    declared: Vec<(SeriesId, u32)>,
-    /// Each with the power of ten its values count in.
-    tracked: Vec<(SeriesId, Role, i32)>,
+    shape: Arc<Shape>,
+    /// Declared in frames that are still on their way. Whichever frame is stored next brings them along: the one that
+    /// declared them may get lost with its session.
+    unstored: Vec<Arc<Declarations>>,
     readings: Readings,
     arrived_at_us: Option<i64>,
 }
 
 impl Head {
-    /// Judges `frame` and remembers what it declares.
+    /// Judges `frame`, which `declares` these series, and remembers them.
     ///
     /// # Errors
     /// [`Poison`].
-    pub fn accept(&mut self, frame: wire::Frame) -> Result<AcceptedFrame, Poison> {
+    pub fn accept(
+        &mut self,
+        frame: wire::Frame,
+        declares: Option<&Arc<Declarations>>,
+    ) -> Result<AcceptedFrame, Poison> {
         if frame.epoch != self.epoch {
             *self = Self { epoch: frame.epoch, ..Self::default() };
         }
@@ -104,13 +111,18 @@ impl Head {
         if encoding == wire::FrameEncoding::Unspecified {
             return Err(Poison::Encoding);
         }
-        let columns = metric::decode(encoding, &frame.payload)?;
-        let ends = (columns.ticks_us.first().copied(), columns.ticks_us.last().copied());
+        let shape = self.shape_with(declares).map_err(|Redeclared| Poison::Redeclared)?;
+        let wanted: Vec<_> = shape.tracked.iter().map(|(id, _, _)| *id).collect();
+        let newest = metric::newest(encoding, &frame.payload, &wanted)?;
+        let ends = (newest.ticks_us.first().copied(), newest.ticks_us.last().copied());
         let count = usize::try_from(frame.ticks).unwrap_or(usize::MAX);
-        if ends != (Some(frame.first_us), Some(frame.last_us)) || count != columns.ticks_us.len() {
+        if ends != (Some(frame.first_us), Some(frame.last_us)) || count != newest.ticks_us.len() {
             return Err(Poison::Times);
         }
-        let (new_series, refused_series) = self.declare(frame.declarations)?;
+        if let Some(declares) = declares.filter(|_| !Arc::ptr_eq(&shape, &self.shape)) {
+            self.shape = shape;
+            self.unstored.push(Arc::clone(declares));
+        }
         Ok(AcceptedFrame {
             epoch: frame.epoch,
             seq: frame.seq,
@@ -119,16 +131,23 @@ impl Head {
             ticks: frame.ticks,
             encoding,
             payload: frame.payload,
-            new_series,
-            refused_series,
-            readings: self.pick(&columns),
+            declares: self.unstored.clone(),
+            readings: Readings::of(&newest),
         })
+    }
+
+    /// A new session begins: a host that was away for [`AWAY_US`] starts over, since what it declared may have been
+    /// removed with its last frame.
+    pub fn resume(&mut self, now_us: i64) {
+        if self.arrived_at_us.is_some_and(|arrived| now_us.saturating_sub(arrived) > AWAY_US) {
+            *self = Self::default();
+        }
     }
 
     /// Whether this epoch has declared more than a server may.
     #[must_use]
     pub fn is_overfull(&self) -> bool {
-        self.declared.len() > MAX_DECLARED
+        self.shape.len() > MAX_DECLARED
     }
 
     /// Makes a stored frame's readings the newest, unless they are older than what is here. Answers whether it did.
@@ -136,6 +155,7 @@ impl Head {
         if frame.epoch != self.epoch {
             return false;
         }
+        self.unstored.retain(|waiting| !frame.declares.iter().any(|stored| Arc::ptr_eq(waiting, stored)));
         let Some(newest) = &frame.readings.newest else { return false };
         if self.readings.newest.as_ref().is_some_and(|known| known.at_us >= newest.at_us) {
             return false;
@@ -157,10 +177,12 @@ impl Head {
     pub fn summary(&self, server_id: ServerId) -> Option<Summary> {
         let (Some(before), Some(newest)) = (&self.readings.before, &self.readings.newest) else { return None };
         let values = |want: fn(&Role) -> bool| {
-            self.tracked.iter().enumerate().filter(move |(_, (_, role, _))| want(role)).map(|(at, (_, role, scale))| {
-                let of = |reading: &Reading| reading.values.get(at).copied().flatten();
-                (role, *scale, of(before), of(newest))
-            })
+            self.shape.tracked.iter().enumerate().filter(move |(_, (_, role, _))| want(role)).map(
+                |(at, (_, role, scale))| {
+                    let of = |reading: &Reading| reading.values.get(at).copied().flatten();
+                    (role, *scale, of(before), of(newest))
+                },
+            )
         };
         let rate = |want: fn(&Role) -> bool| -> f64 {
             values(want)
@@ -191,54 +213,33 @@ impl Head {
         })
     }
 
-    fn declare(
-        &mut self,
-        declarations: Vec<wire::SeriesDeclaration>,
-    ) -> Result<(Vec<(SeriesId, Series)>, usize), Poison> {
-        let count = declarations.len();
-        let declared: Vec<_> = declarations
-            .into_iter()
-            .filter_map(|declaration| Some((declaration.id, Series::try_from(declaration).ok()?)))
-            .map(|(id, series)| (id, hash(&series), series))
-            .collect();
-        let refused = count - declared.len();
-        let known = |id: &SeriesId| self.declared.binary_search_by_key(id, |(id, _)| *id).map(|at| self.declared[at].1);
-        if declared.iter().any(|(id, hash, _)| known(id).is_ok_and(|known| known != *hash)) {
-            return Err(Poison::Redeclared);
-        }
-        let mut new_series = Vec::new();
-        for (id, hash, series) in declared {
-            let Err(at) = self.declared.binary_search_by_key(&id, |(id, _)| *id) else { continue };
-            self.declared.insert(at, (id, hash));
-            if let Some(role) = Role::of(&series) {
-                self.tracked.push((id, role, series.scale));
-            }
-            new_series.push((id, series));
-        }
-        Ok((new_series, refused))
-    }
-
-    fn pick(&self, columns: &Columns) -> Readings {
-        let reading = |tick: usize| Reading {
-            at_us: columns.ticks_us[tick],
-            values: self
-                .tracked
-                .iter()
-                .map(|(id, _, _)| {
-                    let at = columns.values.binary_search_by_key(id, |(id, _)| *id).ok()?;
-                    columns.values[at].1[tick]
-                })
-                .collect(),
+    /// The shape with what a frame declares: the same one where that is nothing new.
+    fn shape_with(&self, declares: Option<&Arc<Declarations>>) -> Result<Arc<Shape>, Redeclared> {
+        let Some(declares) = declares.filter(|declares| !Arc::ptr_eq(&self.shape, &declares.shape)) else {
+            return Ok(Arc::clone(&self.shape));
         };
-        let last = columns.ticks_us.len().checked_sub(1);
-        Readings { before: last.and_then(|last| last.checked_sub(1)).map(reading), newest: last.map(reading) }
+        if self.shape.covers(&declares.shape)? {
+            return Ok(Arc::clone(&self.shape));
+        }
+        if self.shape.len() == 0 {
+            return Ok(Arc::clone(&declares.shape));
+        }
+        let mut grown = Shape::clone(&self.shape);
+        grown.absorb(&declares.shape);
+        Ok(Arc::new(grown))
     }
 }
 
-fn hash(series: &Series) -> u32 {
-    let mut hasher = DefaultHasher::new();
-    series.hash(&mut hasher);
-    hasher.finish() as u32
+impl Readings {
+    fn of(newest: &Newest) -> Self {
+        let reading = |place: usize, at_us: i64| Reading {
+            at_us,
+            values: newest.values.iter().map(|values| values[place]).collect(),
+        };
+        let mut backwards = newest.ticks_us.iter().rev();
+        let last = backwards.next().map(|at_us| reading(1, *at_us));
+        Self { before: backwards.next().map(|at_us| reading(0, *at_us)), newest: last }
+    }
 }
 
 /// Divides by whole powers of ten, which is exact where multiplying by their inverse is not.
@@ -254,7 +255,7 @@ fn percent(part: f64, whole: f64) -> f64 {
 mod tests {
     use std::collections::BTreeMap;
 
-    use metric::{SeriesKind, names};
+    use metric::{Columns, Series, SeriesId, SeriesKind, names};
 
     use super::*;
 
@@ -266,7 +267,7 @@ mod tests {
         Series { name: name.to_owned(), labels, scale, kind }
     }
 
-    fn host() -> Vec<wire::SeriesDeclaration> {
+    fn host() -> Vec<(SeriesId, Series)> {
         let counter = SeriesKind::Counter;
         let gauge = SeriesKind::Gauge;
         let mount = Some(("mountpoint", "/"));
@@ -281,13 +282,19 @@ mod tests {
             series(names::HOST_LOAD_1M, None, gauge, -2),
             series("host_something_else", None, gauge, 0),
         ]
-        .iter()
+        .into_iter()
         .zip(1..)
-        .map(|(series, id)| series.declare(id))
+        .map(|(series, id)| (id, series))
         .collect()
     }
 
-    fn frame(seq: u64, ticks: &[(i64, [i64; 9])], declarations: Vec<wire::SeriesDeclaration>) -> wire::Frame {
+    /// The head takes `frame`, which declares `series`.
+    fn accept(head: &mut Head, frame: wire::Frame, series: Vec<(SeriesId, Series)>) -> Result<AcceptedFrame, Poison> {
+        let declares = (!series.is_empty()).then(|| Arc::new(Declarations::of(series)));
+        head.accept(frame, declares.as_ref())
+    }
+
+    fn frame(seq: u64, ticks: &[(i64, [i64; 9])]) -> wire::Frame {
         let columns = Columns {
             ticks_us: ticks.iter().map(|(second, _)| T0_US + second * 1_000_000).collect(),
             values: (0..9usize)
@@ -298,7 +305,7 @@ mod tests {
         wire::Frame {
             epoch: 7,
             seq,
-            declarations,
+            declarations: Vec::new(),
             encoding: encoding.into(),
             payload: payload.into(),
             first_us: columns.ticks_us[0],
@@ -314,11 +321,11 @@ mod tests {
     #[test]
     fn two_readings_make_a_summary_and_backfill_changes_nothing() {
         let (mut head, server) = (Head::default(), ServerId::generate());
-        let first = head.accept(frame(1, &[(0, FIRST)], host())).expect("good");
-        assert_eq!(first.new_series.len(), 9);
+        let first = accept(&mut head, frame(1, &[(0, FIRST)]), host()).expect("good");
+        assert_eq!(first.declares, [Arc::new(Declarations::of(host()))]);
         assert!(head.advance(&first, T0_US));
         assert_eq!(head.summary(server), None, "one reading has no rates");
-        let second = head.accept(frame(2, &[(1, SECOND)], Vec::new())).expect("good");
+        let second = accept(&mut head, frame(2, &[(1, SECOND)]), Vec::new()).expect("good");
         assert!(head.advance(&second, T0_US));
         let summary = head.summary(server).expect("two readings");
         assert_eq!(summary.at_us, T0_US + 1_000_000);
@@ -327,7 +334,7 @@ mod tests {
         assert_eq!(summary.disk_usage_percent, 50.0);
         assert_eq!(summary.network_rx_bytes_per_second, 2000.0);
         assert_eq!(summary.load_1m, 2.5);
-        let late = head.accept(frame(0, &[(-9, FIRST), (-8, SECOND)], Vec::new())).expect("good");
+        let late = accept(&mut head, frame(0, &[(-9, FIRST), (-8, SECOND)]), Vec::new()).expect("good");
         assert!(!head.advance(&late, T0_US));
         assert_eq!(head.summary(server), Some(summary));
     }
@@ -335,7 +342,7 @@ mod tests {
     #[test]
     fn one_frame_of_many_ticks_is_enough() {
         let mut head = Head::default();
-        let frame = head.accept(frame(1, &[(0, FIRST), (9, FIRST), (10, SECOND)], host())).expect("good");
+        let frame = accept(&mut head, frame(1, &[(0, FIRST), (9, FIRST), (10, SECOND)]), host()).expect("good");
         head.advance(&frame, T0_US);
         let summary = head.summary(ServerId::generate()).expect("two readings");
         assert_eq!(summary.network_rx_bytes_per_second, 2000.0, "the rate is of the last second");
@@ -344,34 +351,56 @@ mod tests {
     #[test]
     fn poison_is_named_and_leaves_the_head_as_it_was() {
         let mut head = Head::default();
-        let good = head.accept(frame(1, &[(0, FIRST), (1, SECOND)], host())).expect("good");
+        let good = accept(&mut head, frame(1, &[(0, FIRST), (1, SECOND)]), host()).expect("good");
         head.advance(&good, T0_US);
         let server = ServerId::generate();
         let before = head.summary(server);
-        let spoil = |change: fn(&mut wire::Frame)| {
-            let mut frame = frame(2, &[(2, FIRST)], Vec::new());
+        let mut spoil = |change: fn(&mut wire::Frame)| {
+            let mut frame = frame(2, &[(2, FIRST)]);
             change(&mut frame);
-            frame
+            accept(&mut head, frame, Vec::new()).expect_err("poison").word()
         };
-        let word = |result: Result<AcceptedFrame, Poison>| result.expect_err("poison").word();
-        assert_eq!(word(head.accept(spoil(|frame| frame.payload = Bytes::from_static(b"\xff\xff")))), "payload");
-        assert_eq!(word(head.accept(spoil(|frame| frame.last_us += 1))), "times");
-        assert_eq!(word(head.accept(spoil(|frame| frame.ticks = 9))), "times");
-        assert_eq!(word(head.accept(spoil(|frame| frame.encoding = 99))), "encoding");
-        let other = series("host_other", None, SeriesKind::Gauge, 0).declare(1);
-        let mut redeclaring = frame(3, &[(3, FIRST)], Vec::new());
-        redeclaring.declarations.push(other);
-        assert_eq!(word(head.accept(redeclaring)), "redeclared");
+        assert_eq!(spoil(|frame| frame.payload = Bytes::from_static(b"\xff\xff")), "payload");
+        assert_eq!(spoil(|frame| frame.last_us += 1), "times");
+        assert_eq!(spoil(|frame| frame.ticks = 9), "times");
+        assert_eq!(spoil(|frame| frame.encoding = 99), "encoding");
+        let other = vec![(1, series("host_other", None, SeriesKind::Gauge, 0))];
+        let redeclared = accept(&mut head, frame(3, &[(3, FIRST)]), other).expect_err("poison");
+        assert_eq!(redeclared.word(), "redeclared");
         assert_eq!(head.summary(server), before);
+    }
+
+    #[test]
+    fn what_was_declared_travels_with_every_frame_until_one_is_stored() {
+        let mut head = Head::default();
+        let lost = accept(&mut head, frame(1, &[(0, FIRST)]), host()).expect("good");
+        let more = vec![(12, series("host_more", None, SeriesKind::Gauge, 0))];
+        let next = accept(&mut head, frame(2, &[(1, SECOND)]), more).expect("good");
+        assert_eq!((lost.declares.len(), next.declares.len()), (1, 2));
+        let again = accept(&mut head, frame(1, &[(0, FIRST)]), host()).expect("good");
+        assert_eq!(again.declares.len(), 2, "declaring the same again adds nothing");
+        head.advance(&next, T0_US);
+        assert!(accept(&mut head, frame(3, &[(2, FIRST)]), host()).expect("good").declares.is_empty());
+    }
+
+    #[test]
+    fn a_host_that_was_away_for_long_declares_anew() {
+        let mut head = Head::default();
+        let good = accept(&mut head, frame(1, &[(0, FIRST), (1, SECOND)]), host()).expect("good");
+        head.advance(&good, T0_US);
+        head.resume(T0_US + AWAY_US);
+        assert!(accept(&mut head, frame(2, &[(2, FIRST)]), host()).expect("good").declares.is_empty());
+        head.resume(T0_US + AWAY_US + 1);
+        assert_eq!(accept(&mut head, frame(2, &[(2, FIRST)]), host()).expect("good").declares.len(), 1);
     }
 
     #[test]
     fn a_new_epoch_starts_over() {
         let mut head = Head::default();
-        let old = head.accept(frame(1, &[(0, FIRST), (1, SECOND)], host())).expect("good");
-        let mut fresh = frame(1, &[(5, FIRST)], host());
+        let old = accept(&mut head, frame(1, &[(0, FIRST), (1, SECOND)]), host()).expect("good");
+        let mut fresh = frame(1, &[(5, FIRST)]);
         fresh.epoch = 8;
-        assert_eq!(head.accept(fresh).expect("good").new_series.len(), 9);
+        assert_eq!(accept(&mut head, fresh, host()).expect("good").declares.len(), 1);
         assert!(!head.advance(&old, T0_US), "readings of an old epoch say nothing about the new one");
     }
 }

@@ -10,7 +10,7 @@ use muster_shared::{
     wire,
 };
 
-use super::{Summary, head::Head};
+use super::{Declarations, Summary, declarations::Lately, head::Head};
 use crate::{
     error::Error,
     store::{Store, StoreError, StoredFrame},
@@ -35,19 +35,26 @@ impl HeadCell {
 pub struct Heads {
     store: Store,
     cells: Arc<Mutex<HashMap<(OrgId, ServerId), HeadCell>>>,
+    lately: Arc<Lately>,
 }
 
 impl Heads {
     /// No heads yet; `store` has the frames they are restored from.
     #[must_use]
     pub fn new(store: Store) -> Self {
-        Self { store, cells: Arc::default() }
+        Self { store, cells: Arc::default(), lately: Arc::default() }
     }
 
     /// The head of a server, made on first use.
     #[must_use]
     pub fn cell(&self, org: OrgId, server: ServerId) -> HeadCell {
         self.cells.lock().unwrap_or_else(PoisonError::into_inner).entry((org, server)).or_default().clone()
+    }
+
+    /// What a frame declares; the same for every host that declares the same. `None` of nothing.
+    #[must_use]
+    pub fn declarations(&self, declared: Vec<wire::SeriesDeclaration>) -> Option<Arc<Declarations>> {
+        self.lately.read(declared)
     }
 
     fn known(&self, org: OrgId, server: ServerId) -> Option<HeadCell> {
@@ -77,10 +84,10 @@ impl Heads {
         let frames = self.store.newest_frames(org, server, RESTORED_FRAMES).await?;
         let Some(epoch) = frames.first().map(|frame| frame.epoch) else { return Ok(head) };
         let series = self.store.series_of(org, server, epoch).await?;
-        let mut declarations = series.iter().map(|(id, series)| series.declare(*id)).collect();
+        let declares = Arc::new(Declarations::of(series));
         for frame in frames.into_iter().rev().filter(|frame| frame.epoch == epoch) {
             // What was stored was accepted once; if it no longer is, there is no summary until the next frame.
-            if let Ok(accepted) = head.accept(as_received(frame, std::mem::take(&mut declarations))) {
+            if let Ok(accepted) = head.accept(as_received(frame), Some(&declares)) {
                 head.advance(&accepted, accepted.last_us);
             }
         }
@@ -88,11 +95,11 @@ impl Heads {
     }
 }
 
-fn as_received(frame: StoredFrame, declarations: Vec<wire::SeriesDeclaration>) -> wire::Frame {
+fn as_received(frame: StoredFrame) -> wire::Frame {
     wire::Frame {
         epoch: frame.epoch,
         seq: frame.seq,
-        declarations,
+        declarations: Vec::new(),
         encoding: frame.encoding.into(),
         payload: frame.payload.into(),
         first_us: frame.first_us,

@@ -1,6 +1,7 @@
 //! Servers: the fleet's record of each host.
 
 mod connection;
+mod facts;
 pub mod health;
 mod names;
 mod row;
@@ -10,6 +11,7 @@ mod shown;
 mod status;
 
 pub use connection::{Addresses, Connection, ConnectionPatch, DEFAULT_SSH_PORT, SshAccount, SshAuth, SshTarget};
+pub use facts::FactsRow;
 pub use health::Health;
 pub use names::{Fingerprint, HostName, IdempotencyKey, InvalidName, Label, ServerName, Username};
 pub use row::ServerRow;
@@ -21,7 +23,7 @@ pub use server::{
 pub use status::{AddressChoice, AgentStatus, AuthMethod, ConnectionOutcome, HealthStatus, ServerStatus, SudoMode};
 
 use muster_shared::{
-    facts::{Facts, MAX_FACTS_BYTES},
+    facts::Facts,
     id::{OrgId, ServerId},
     preflight::PreflightReport,
 };
@@ -273,14 +275,8 @@ impl Servers {
         collected_at_us: i64,
         now_us: i64,
     ) -> Result<()> {
-        if json.len() > MAX_FACTS_BYTES {
-            return Err(Error::invalid("facts_too_large", format!("facts are at most {MAX_FACTS_BYTES} bytes")));
-        }
-        let facts: Facts = serde_json::from_slice(json)
-            .map_err(|source| Error::invalid("facts_malformed", "the facts can't be read").because(source))?;
-        // A host whose clock runs ahead must not keep its later documents out.
-        let collected_at_us = collected_at_us.min(now_us);
-        if self.store.record_facts(org, id, json, &Detected::from(&facts), collected_at_us, now_us).await? {
+        let facts = FactsRow::read(org, id, json, collected_at_us, now_us)?;
+        if self.store.record_facts(&facts).await? {
             self.events.publish(org, id, EventKind::ServerChanged);
         }
         Ok(())

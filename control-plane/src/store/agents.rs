@@ -10,7 +10,10 @@ use super::{Result, Store, Tx, certificates::may_connect, certificates::revoke_c
 use crate::{
     audit,
     servers::AgentStatus,
-    sessions::generation::{CloneSign, Decision, Presented, Record, decide},
+    sessions::{
+        Closing,
+        generation::{CloneSign, Decision, Presented, Record, decide},
+    },
 };
 
 /// What a host shows when it opens its stream.
@@ -60,78 +63,6 @@ struct Standing {
 }
 
 impl Store {
-    /// Opens a session for the host that proved `claim.serial`, or says why not.
-    ///
-    /// # Errors
-    /// [`StoreError`](super::StoreError).
-    pub async fn open_session(&self, claim: &SessionClaim, now_us: i64) -> Result<SessionOutcome> {
-        for _ in 0..ATTEMPTS {
-            let mut tx = self.begin().await?;
-            let Some(standing) = standing(&mut tx, claim).await? else { return Ok(SessionOutcome::Unknown) };
-            if let Some(refusal) = standing.refusal() {
-                return Ok(refusal);
-            }
-            let presented = Presented { generation: claim.generation, machine_id_sha256: &claim.machine_id_sha256 };
-            let org_id = standing.org_id;
-            match decide(&standing.record, &presented) {
-                Decision::Clone(sign) => {
-                    quarantine(&mut tx, claim.server_id, now_us).await?;
-                    tx.commit().await?;
-                    return Ok(SessionOutcome::Clone { org_id, sign });
-                }
-                Decision::Open { generation, confirmed } => {
-                    if issue(&mut tx, claim, &standing.record, generation, confirmed, now_us).await? {
-                        tx.commit().await?;
-                        return Ok(SessionOutcome::Opened { org_id, generation });
-                    }
-                }
-            }
-        }
-        Err(sqlx::Error::PoolTimedOut.into())
-    }
-
-    /// Records that the host has `generation` on its disk; an older one changes nothing.
-    ///
-    /// # Errors
-    /// [`StoreError`](super::StoreError).
-    pub async fn confirm_generation(&self, org: OrgId, server: ServerId, generation: u64) -> Result<()> {
-        sqlx::query(
-            "UPDATE servers SET agent_confirmed_generation = $3 WHERE org_id = $1 AND id = $2 \
-             AND agent_confirmed_generation < $3 AND agent_generation >= $3",
-        )
-        .bind(org.to_string())
-        .bind(server.to_string())
-        .bind(generation.cast_signed())
-        .execute(self.write())
-        .await?;
-        Ok(())
-    }
-
-    /// Records that the session `generation` is over; answers false when a younger one took its place or the agent
-    /// has lost its identity meanwhile.
-    ///
-    /// # Errors
-    /// [`StoreError`](super::StoreError).
-    pub async fn close_session(
-        &self,
-        org: OrgId,
-        server: ServerId,
-        generation: u64,
-        last_seen_at_us: i64,
-    ) -> Result<bool> {
-        let done = sqlx::query(
-            "UPDATE servers SET agent_status = 'offline', last_seen_at_us = $4 \
-             WHERE org_id = $1 AND id = $2 AND agent_generation = $3 AND agent_status = 'online'",
-        )
-        .bind(org.to_string())
-        .bind(server.to_string())
-        .bind(generation.cast_signed())
-        .bind(last_seen_at_us)
-        .execute(self.write())
-        .await?;
-        Ok(done.rows_affected() == 1)
-    }
-
     /// When the process starts or stops: no stream outlives it, so nobody is online, and what was pushed and not
     /// answered is put back. Answers how many hosts were online.
     ///
@@ -173,11 +104,14 @@ impl Store {
         if seen.is_empty() {
             return Ok(());
         }
+        // In the order in which every transaction of many servers takes their rows.
+        let mut seen = seen.to_vec();
+        seen.sort_unstable();
         let mut tx = self.begin().await?;
         for (server, at_us) in seen {
             sqlx::query("UPDATE servers SET last_seen_at_us = $2 WHERE id = $1 AND COALESCE(last_seen_at_us, 0) < $2")
                 .bind(server.to_string())
-                .bind(*at_us)
+                .bind(at_us)
                 .execute(&mut *tx)
                 .await?;
         }
@@ -219,6 +153,60 @@ impl Store {
         tx.commit().await?;
         Ok(released)
     }
+}
+
+/// Opens a session for the host that proved `claim.serial`, or says why not.
+pub(super) async fn open_session(tx: &mut Tx, claim: &SessionClaim, now_us: i64) -> Result<SessionOutcome> {
+    for _ in 0..ATTEMPTS {
+        let Some(standing) = standing(tx, claim).await? else { return Ok(SessionOutcome::Unknown) };
+        if let Some(refusal) = standing.refusal() {
+            return Ok(refusal);
+        }
+        let presented = Presented { generation: claim.generation, machine_id_sha256: &claim.machine_id_sha256 };
+        let org_id = standing.org_id;
+        match decide(&standing.record, &presented) {
+            Decision::Clone(sign) => {
+                quarantine(tx, claim.server_id, now_us).await?;
+                return Ok(SessionOutcome::Clone { org_id, sign });
+            }
+            Decision::Open { generation, confirmed } => {
+                if issue(tx, claim, &standing.record, generation, confirmed, now_us).await? {
+                    return Ok(SessionOutcome::Opened { org_id, generation });
+                }
+            }
+        }
+    }
+    Err(sqlx::Error::PoolTimedOut.into())
+}
+
+/// Records that the host has `generation` on its disk; an older one changes nothing.
+pub(super) async fn confirm_generation(tx: &mut Tx, org: OrgId, server: ServerId, generation: u64) -> Result<bool> {
+    let done = sqlx::query(
+        "UPDATE servers SET agent_confirmed_generation = $3 WHERE org_id = $1 AND id = $2 \
+         AND agent_confirmed_generation < $3 AND agent_generation >= $3",
+    )
+    .bind(org.to_string())
+    .bind(server.to_string())
+    .bind(generation.cast_signed())
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Records that a session is over; answers false when a younger one took its place or the agent has lost its identity
+/// meanwhile.
+pub(super) async fn close_session(tx: &mut Tx, closing: &Closing) -> Result<bool> {
+    let done = sqlx::query(
+        "UPDATE servers SET agent_status = 'offline', last_seen_at_us = $4 \
+         WHERE org_id = $1 AND id = $2 AND agent_generation = $3 AND agent_status = 'online'",
+    )
+    .bind(closing.org.to_string())
+    .bind(closing.server.to_string())
+    .bind(closing.generation.cast_signed())
+    .bind(closing.last_seen_at_us)
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 impl Standing {

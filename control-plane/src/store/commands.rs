@@ -226,21 +226,6 @@ impl Store {
         rows.iter().map(|row| row.parsed("id")).collect()
     }
 
-    /// Puts back what `lease_owner` holds; answers how many commands.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn requeue_commands(&self, lease_owner: &str) -> Result<u64> {
-        let done = sqlx::query(
-            "UPDATE commands SET state = 'queued', lease_owner = NULL, lease_expires_at_us = NULL \
-             WHERE lease_owner = $1 AND state = 'sent' AND finished_at_us IS NULL",
-        )
-        .bind(lease_owner)
-        .execute(self.write())
-        .await?;
-        Ok(done.rows_affected())
-    }
-
     /// Cancels a command that never left, or records that its host is to cancel it.
     ///
     /// # Errors
@@ -364,6 +349,18 @@ impl Store {
         .await?;
         rows.iter().map(|row| row.parsed("server_id")).collect()
     }
+}
+
+/// Puts back what `lease_owner` holds and no host has answered; answers how many commands.
+pub(super) async fn requeue_commands(tx: &mut Tx, lease_owner: &str) -> Result<u64> {
+    let done = sqlx::query(
+        "UPDATE commands SET state = 'queued', lease_owner = NULL, lease_expires_at_us = NULL \
+         WHERE lease_owner = $1 AND state = 'sent' AND finished_at_us IS NULL",
+    )
+    .bind(lease_owner)
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 async fn insert_update(tx: &mut Tx, id: CommandId, update: &Update, now_us: i64) -> Result<bool> {

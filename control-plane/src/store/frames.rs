@@ -1,9 +1,10 @@
 //! Frames of samples as they arrived, and the series they speak of.
 //!
-//! Writing starts from the identity in an agent's certificate; reading takes an [`OrgId`]. Epochs and sequences are
+//! Series are stored as they are declared: a list of declarations once, whoever declares it, and which servers declared
+//! which lists. Writing starts from the identity in an agent's certificate; reading takes an [`OrgId`]. Epochs and sequences are
 //! unsigned on the wire, and their bits are kept. A frame that comes twice is stored once.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use muster_shared::{
     id::{OrgId, ServerId},
@@ -13,11 +14,12 @@ use muster_shared::{
 use sqlx::{AssertSqlSafe, any::AnyRow};
 
 use super::{Result, Store, StoreError, Tx, rows::Columns as _};
+use crate::metrics::Declarations;
 
 /// Rows per statement, largest first; few sizes, so that few statements need preparing.
 const ROWS_PER_STATEMENT: [usize; 3] = [64, 8, 1];
 
-/// A frame to be stored, with the series it declares for the first time.
+/// A frame to be stored, with what was declared and may not be stored yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FrameRow {
     pub server_id: ServerId,
@@ -28,7 +30,7 @@ pub struct FrameRow {
     pub ticks: u32,
     pub encoding: FrameEncoding,
     pub payload: bytes::Bytes,
-    pub new_series: Vec<(SeriesId, Series)>,
+    pub declares: Vec<Arc<Declarations>>,
 }
 
 /// A stored frame.
@@ -51,13 +53,7 @@ impl Store {
     /// [`StoreError`]; then none of them is stored.
     pub async fn insert_frames(&self, frames: &[FrameRow]) -> Result<u64> {
         let mut tx = self.begin().await?;
-        let series: Vec<_> = frames
-            .iter()
-            .flat_map(|frame| frame.new_series.iter().map(move |(id, series)| (frame, *id, series)))
-            .collect();
-        for chunk in chunks(&series) {
-            insert_series(&mut tx, chunk).await?;
-        }
+        insert_declarations(&mut tx, frames).await?;
         let mut stored = 0;
         for chunk in chunks(frames) {
             stored += insert_frames(&mut tx, chunk).await?;
@@ -120,10 +116,36 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn series_of(&self, org: OrgId, server: ServerId, epoch: u64) -> Result<Vec<(SeriesId, Series)>> {
+        let rows = sqlx::query(
+            "SELECT l.declarations FROM metric_declarations d JOIN declaration_lists l ON l.sha256 = d.list_sha256 \
+             JOIN servers s ON s.id = d.server_id WHERE s.org_id = $1 AND d.server_id = $2 AND d.epoch = $3",
+        )
+        .bind(org.to_string())
+        .bind(server.to_string())
+        .bind(epoch.cast_signed())
+        .fetch_all(self.read())
+        .await?;
+        let mut declared = BTreeMap::new();
+        for row in rows {
+            let list = Declarations::series(row.value("declarations")?);
+            declared.extend(list.map_err(|_| StoreError::Unreadable { column: "declarations" })?);
+        }
+        if declared.is_empty() {
+            declared.extend(self.series_of_an_older_version(org, server, epoch).await?);
+        }
+        Ok(declared.into_iter().collect())
+    }
+
+    /// Series of an epoch that began before lists of declarations were stored.
+    async fn series_of_an_older_version(
+        &self,
+        org: OrgId,
+        server: ServerId,
+        epoch: u64,
+    ) -> Result<Vec<(SeriesId, Series)>> {
         sqlx::query(
             "SELECT m.series_id, m.name, m.labels, m.scale, m.kind FROM metric_series m \
-             JOIN servers s ON s.id = m.server_id WHERE s.org_id = $1 AND m.server_id = $2 AND m.epoch = $3 \
-             ORDER BY m.series_id",
+             JOIN servers s ON s.id = m.server_id WHERE s.org_id = $1 AND m.server_id = $2 AND m.epoch = $3",
         )
         .bind(org.to_string())
         .bind(server.to_string())
@@ -169,21 +191,35 @@ impl Store {
         Ok(done.rows_affected())
     }
 
-    /// Deletes the series of spools that no frame is left of. A host that is online declares its series with its next
-    /// frame, so it is passed over. Answers how many.
+    /// Deletes what a server declared for spools that no frame is left of, and lists that nobody declares any more. A
+    /// host that is online declares its series with its next frame, so it is passed over. Answers how many
+    /// declarations of the server went.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn delete_unused_series(&self, server: ServerId) -> Result<u64> {
-        let done = sqlx::query(
+        let mut tx = self.begin().await?;
+        let mut deleted = 0;
+        for sql in [
+            "DELETE FROM metric_declarations WHERE server_id = $1 AND NOT EXISTS (SELECT 1 FROM metric_frames f \
+             WHERE f.server_id = metric_declarations.server_id AND f.epoch = metric_declarations.epoch) \
+             AND EXISTS (SELECT 1 FROM servers s WHERE s.id = $1 AND s.agent_status <> 'online')",
             "DELETE FROM metric_series WHERE server_id = $1 AND NOT EXISTS (SELECT 1 FROM metric_frames f \
              WHERE f.server_id = metric_series.server_id AND f.epoch = metric_series.epoch) \
              AND EXISTS (SELECT 1 FROM servers s WHERE s.id = $1 AND s.agent_status <> 'online')",
-        )
-        .bind(server.to_string())
-        .execute(self.write())
-        .await?;
-        Ok(done.rows_affected())
+        ] {
+            deleted += sqlx::query(sql).bind(server.to_string()).execute(&mut *tx).await?.rows_affected();
+        }
+        if deleted > 0 {
+            sqlx::query(
+                "DELETE FROM declaration_lists WHERE NOT EXISTS \
+                 (SELECT 1 FROM metric_declarations d WHERE d.list_sha256 = declaration_lists.sha256)",
+            )
+            .execute(&mut *tx)
+            .await?;
+        }
+        tx.commit().await?;
+        Ok(deleted)
     }
 }
 
@@ -208,21 +244,29 @@ async fn insert_frames(tx: &mut Tx, frames: &[FrameRow]) -> Result<u64> {
     Ok(query.execute(&mut **tx).await?.rows_affected())
 }
 
-async fn insert_series(tx: &mut Tx, rows: &[(&FrameRow, SeriesId, &Series)]) -> Result<()> {
-    let sql = insert_into("metric_series (server_id, epoch, series_id, name, labels, scale, kind)", 7, rows.len());
-    let mut query = sqlx::query(AssertSqlSafe(sql));
-    for (frame, id, series) in rows {
-        let labels = serde_json::to_string(&series.labels).map_err(|_| StoreError::Unreadable { column: "labels" })?;
-        query = query
-            .bind(frame.server_id.to_string())
-            .bind(frame.epoch.cast_signed())
-            .bind(i64::from(*id))
-            .bind(series.name.as_str())
-            .bind(labels)
-            .bind(i64::from(series.scale))
-            .bind(kind_word(series.kind));
+/// Rows go in in the order of their keys, so that two processes that write the same ones don't wait for each other.
+async fn insert_declarations(tx: &mut Tx, frames: &[FrameRow]) -> Result<()> {
+    let declared: BTreeMap<_, _> = frames
+        .iter()
+        .flat_map(|frame| frame.declares.iter().map(|list| ((list.sha256, frame.server_id, frame.epoch), list)))
+        .collect();
+    let lists: BTreeMap<_, _> = declared.iter().map(|((sha256, _, _), list)| (sha256, list)).collect();
+    for (sha256, list) in lists {
+        sqlx::query(AssertSqlSafe(insert_into("declaration_lists (sha256, declarations)", 2, 1)))
+            .bind(&sha256[..])
+            .bind(&list.stored[..])
+            .execute(&mut **tx)
+            .await?;
     }
-    query.execute(&mut **tx).await?;
+    let declared: Vec<_> = declared.into_keys().collect();
+    for chunk in chunks(&declared) {
+        let sql = insert_into("metric_declarations (list_sha256, server_id, epoch)", 3, chunk.len());
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for (sha256, server, epoch) in chunk {
+            query = query.bind(&sha256[..]).bind(server.to_string()).bind(epoch.cast_signed());
+        }
+        query.execute(&mut **tx).await?;
+    }
     Ok(())
 }
 
@@ -277,21 +321,16 @@ fn series(row: &AnyRow) -> Result<(SeriesId, Series)> {
     Ok((id, series))
 }
 
-fn kind_word(kind: SeriesKind) -> &'static str {
-    match kind {
-        SeriesKind::Gauge => "gauge",
-        SeriesKind::Counter => "counter",
-    }
-}
-
 fn parse_kind(word: &str) -> Option<SeriesKind> {
-    [SeriesKind::Gauge, SeriesKind::Counter].into_iter().find(|kind| kind_word(*kind) == word)
+    match word {
+        "gauge" => Some(SeriesKind::Gauge),
+        "counter" => Some(SeriesKind::Counter),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::store::test_database::on_each;
 
@@ -325,7 +364,7 @@ mod tests {
             ticks: 10,
             encoding: FrameEncoding::Columns,
             payload: vec![seq as u8; 3].into(),
-            new_series: Vec::new(),
+            declares: Vec::new(),
         }
     }
 
@@ -370,10 +409,59 @@ mod tests {
             };
             let declared =
                 vec![(3, series("up", SeriesKind::Gauge, 0)), (u32::MAX, series("on_total", SeriesKind::Counter, -6))];
-            let row = FrameRow { new_series: declared.clone(), ..frame(server, 1, 0) };
+            let declares = declared.iter().map(|one| Arc::new(Declarations::of([one.clone()]))).collect();
+            let row = FrameRow { declares, ..frame(server, 1, 0) };
             store.insert_frames(std::slice::from_ref(&row)).await.expect("stored");
             store.insert_frames(&[FrameRow { seq: 2, ..row }]).await.expect("a repeated declaration is harmless");
             assert_eq!(store.series_of(org, server, u64::MAX).await.expect("read"), declared);
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn what_two_servers_declare_alike_is_stored_once_and_goes_with_the_last() {
+        on_each(async |store: Store| {
+            let series = Series { name: "up".into(), labels: BTreeMap::new(), scale: 0, kind: SeriesKind::Gauge };
+            let list = Arc::new(Declarations::of([(1, series.clone())]));
+            let servers = [server(&store).await, server(&store).await];
+            let rows = servers.map(|(_, server)| FrameRow { declares: vec![list.clone()], ..frame(server, 1, 0) });
+            store.insert_frames(&rows).await.expect("stored");
+            let lists = async || {
+                let rows = sqlx::query("SELECT sha256 FROM declaration_lists").fetch_all(store.read()).await;
+                rows.expect("read").len()
+            };
+            assert_eq!(lists().await, 1);
+            for (left, (org, server)) in [1, 0].into_iter().zip(servers) {
+                assert_eq!(store.series_of(org, server, u64::MAX).await.expect("read"), [(1, series.clone())]);
+                assert_eq!(store.delete_unused_series(server).await.expect("in use"), 0);
+                store.delete_frames_before(server, 1000, 9).await.expect("deleted");
+                assert_eq!(store.delete_unused_series(server).await.expect("online"), 0);
+                sqlx::query("UPDATE servers SET agent_status = 'offline' WHERE id = $1")
+                    .bind(server.to_string())
+                    .execute(store.write())
+                    .await
+                    .expect("offline");
+                assert_eq!(store.delete_unused_series(server).await.expect("deleted"), 1);
+                assert_eq!(lists().await, left);
+            }
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn series_of_an_older_version_are_still_read() {
+        on_each(async |store: Store| {
+            let (org, server) = server(&store).await;
+            sqlx::query(
+                "INSERT INTO metric_series (server_id, epoch, series_id, name, labels, scale, kind) \
+                 VALUES ($1, 7, 3, 'up', '{}', -2, 'counter')",
+            )
+            .bind(server.to_string())
+            .execute(store.write())
+            .await
+            .expect("a row");
+            let series = Series { name: "up".into(), labels: BTreeMap::new(), scale: -2, kind: SeriesKind::Counter };
+            assert_eq!(store.series_of(org, server, 7).await.expect("read"), [(3, series)]);
         })
         .await;
     }

@@ -8,8 +8,11 @@ use sqlx::{
 
 use super::{Dialect, StoreError};
 
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "first", include_str!("migrations/0001_first.sql")), (2, "audit", include_str!("migrations/0002_audit.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "first", include_str!("migrations/0001_first.sql")),
+    (2, "audit", include_str!("migrations/0002_audit.sql")),
+    (8, "declarations", include_str!("migrations/0008_declarations.sql")),
+];
 
 /// Brings the database to the newest version. PostgreSQL replicas take turns by an advisory lock.
 pub(super) async fn run(pool: &AnyPool, dialect: Dialect) -> Result<(), StoreError> {

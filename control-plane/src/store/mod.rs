@@ -15,13 +15,14 @@ mod enrollment;
 mod error;
 mod frames;
 mod join_tokens;
+mod ledger;
 mod migrations;
 mod observations;
 mod rows;
 mod secrets;
 mod servers;
 #[cfg(test)]
-mod suite;
+pub(crate) mod suite;
 #[cfg(test)]
 pub(crate) mod test_database;
 

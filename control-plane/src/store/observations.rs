@@ -3,9 +3,9 @@
 use muster_shared::id::{OrgId, ServerId};
 use ring::digest::{SHA256, digest};
 
-use super::{Result, Store, rows::Columns as _};
+use super::{Result, Store, Tx, rows::Columns as _};
 use crate::audit::Record;
-use crate::servers::{ConnectionRecord, Detected, Fingerprint, PreflightRecord, SudoMode};
+use crate::servers::{ConnectionRecord, FactsRow, Fingerprint, PreflightRecord, SudoMode};
 
 impl Store {
     /// The facts document and when it was collected.
@@ -28,59 +28,11 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError).
-    pub async fn record_facts(
-        &self,
-        org: OrgId,
-        id: ServerId,
-        json: &[u8],
-        detected: &Detected,
-        collected_at_us: i64,
-        now_us: i64,
-    ) -> Result<bool> {
-        let sha256 = digest(&SHA256, json).as_ref().to_vec();
+    pub async fn record_facts(&self, facts: &FactsRow) -> Result<bool> {
         let mut tx = self.begin().await?;
-        let done = sqlx::query(
-            "UPDATE servers SET facts_sha256 = $4, facts_collected_at_us = $3, detected_hostname = $5, os_type = $6, \
-             os_version = $7, os_arch = $8, docker_status = $9, docker_version = $10, detected_cpu_cores = $11, \
-             detected_memory_bytes = $12, data_disk_bytes = $13, data_disk_available_bytes = $14, updated_at_us = $15 \
-             WHERE org_id = $1 AND id = $2 AND deleted_at_us IS NULL \
-             AND (facts_collected_at_us IS NULL OR facts_collected_at_us <= $3)",
-        )
-        .bind(org.to_string())
-        .bind(id.to_string())
-        .bind(collected_at_us)
-        .bind(sha256.as_slice())
-        .bind(detected.hostname.as_deref())
-        .bind(detected.os_type.as_deref())
-        .bind(detected.os_version.as_deref())
-        .bind(detected.os_arch.as_deref())
-        .bind(detected.docker_status.as_deref())
-        .bind(detected.docker_version.as_deref())
-        .bind(signed(detected.cpu_cores))
-        .bind(signed(detected.memory_bytes))
-        .bind(signed(detected.disk_bytes))
-        .bind(signed(detected.disk_available_bytes))
-        .bind(now_us)
-        .execute(&mut *tx)
-        .await?;
-        if done.rows_affected() == 0 {
-            return Ok(false);
-        }
-        sqlx::query(
-            "INSERT INTO server_facts (server_id, json, sha256, collected_at_us, stored_at_us) \
-             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (server_id) DO UPDATE SET json = excluded.json, \
-             sha256 = excluded.sha256, collected_at_us = excluded.collected_at_us, \
-             stored_at_us = excluded.stored_at_us",
-        )
-        .bind(id.to_string())
-        .bind(json)
-        .bind(sha256.as_slice())
-        .bind(collected_at_us)
-        .bind(now_us)
-        .execute(&mut *tx)
-        .await?;
+        let kept = keep_facts(&mut tx, facts).await?;
         tx.commit().await?;
-        Ok(true)
+        Ok(kept)
     }
 
     /// The last preflight report, as JSON.
@@ -235,6 +187,52 @@ impl Store {
         tx.commit().await?;
         Ok(true)
     }
+}
+
+pub(super) async fn keep_facts(tx: &mut Tx, facts: &FactsRow) -> Result<bool> {
+    let sha256 = digest(&SHA256, &facts.json).as_ref().to_vec();
+    let detected = &facts.detected;
+    let done = sqlx::query(
+        "UPDATE servers SET facts_sha256 = $4, facts_collected_at_us = $3, detected_hostname = $5, os_type = $6, \
+         os_version = $7, os_arch = $8, docker_status = $9, docker_version = $10, detected_cpu_cores = $11, \
+         detected_memory_bytes = $12, data_disk_bytes = $13, data_disk_available_bytes = $14, updated_at_us = $15 \
+         WHERE org_id = $1 AND id = $2 AND deleted_at_us IS NULL \
+         AND (facts_collected_at_us IS NULL OR facts_collected_at_us <= $3)",
+    )
+    .bind(facts.org.to_string())
+    .bind(facts.server.to_string())
+    .bind(facts.collected_at_us)
+    .bind(sha256.as_slice())
+    .bind(detected.hostname.as_deref())
+    .bind(detected.os_type.as_deref())
+    .bind(detected.os_version.as_deref())
+    .bind(detected.os_arch.as_deref())
+    .bind(detected.docker_status.as_deref())
+    .bind(detected.docker_version.as_deref())
+    .bind(signed(detected.cpu_cores))
+    .bind(signed(detected.memory_bytes))
+    .bind(signed(detected.disk_bytes))
+    .bind(signed(detected.disk_available_bytes))
+    .bind(facts.now_us)
+    .execute(&mut **tx)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query(
+        "INSERT INTO server_facts (server_id, json, sha256, collected_at_us, stored_at_us) \
+         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (server_id) DO UPDATE SET json = excluded.json, \
+         sha256 = excluded.sha256, collected_at_us = excluded.collected_at_us, \
+         stored_at_us = excluded.stored_at_us",
+    )
+    .bind(facts.server.to_string())
+    .bind(facts.json.as_slice())
+    .bind(sha256.as_slice())
+    .bind(facts.collected_at_us)
+    .bind(facts.now_us)
+    .execute(&mut **tx)
+    .await?;
+    Ok(true)
 }
 
 fn signed(value: Option<u64>) -> Option<i64> {

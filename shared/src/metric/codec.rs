@@ -10,7 +10,9 @@
 //! ```
 //! Deltas are against the value before in the same column and wrap, so any `i64` survives.
 
-use super::{Columns, MAX_PAYLOAD_BYTES, MAX_SERIES_PER_HOST, MAX_TICKS_PER_FRAME, SeriesId};
+use std::cell::RefCell;
+
+use super::{Columns, MAX_PAYLOAD_BYTES, MAX_SERIES_PER_HOST, MAX_TICKS_PER_FRAME, Newest, SeriesId};
 use crate::wire::FrameEncoding;
 
 const CONSTANT: u8 = 0;
@@ -81,68 +83,180 @@ fn encode_plain(columns: &Columns) -> Vec<u8> {
 /// # Errors
 /// [`CodecError`] for anything that [`encode`] could not have made.
 pub fn decode(encoding: FrameEncoding, payload: &[u8]) -> Result<Columns, CodecError> {
+    let mut columns = Columns::default();
+    read(encoding, payload, &mut columns)?;
+    Ok(columns)
+}
+
+/// Checks a payload as [`decode`] does, and keeps no more of it than [`Newest`] holds: nothing is allocated per series.
+/// Each wanted series is named once.
+///
+/// # Errors
+/// [`CodecError`] for anything that [`encode`] could not have made.
+pub fn newest(encoding: FrameEncoding, payload: &[u8], wanted: &[SeriesId]) -> Result<Newest, CodecError> {
+    let mut places: Vec<_> = wanted.iter().copied().zip(0..).collect();
+    places.sort_unstable();
+    let newest = Newest { values: vec![[None; 2]; wanted.len()], ..Newest::default() };
+    let mut sink = NewestSink { newest, places, place: None };
+    read(encoding, payload, &mut sink)?;
+    Ok(sink.newest)
+}
+
+/// Where decoded values go.
+trait Sink {
+    /// The ticks, once and first.
+    fn ticks(&mut self, ticks_us: Vec<i64>);
+    /// The next series.
+    fn series(&mut self, id: SeriesId);
+    /// A value of the series named last.
+    fn value(&mut self, tick: usize, value: i64);
+}
+
+impl Sink for Columns {
+    fn ticks(&mut self, ticks_us: Vec<i64>) {
+        self.ticks_us = ticks_us;
+    }
+
+    fn series(&mut self, id: SeriesId) {
+        self.values.push((id, vec![None; self.ticks_us.len()]));
+    }
+
+    fn value(&mut self, tick: usize, value: i64) {
+        if let Some(place) = self.values.last_mut().and_then(|(_, column)| column.get_mut(tick)) {
+            *place = Some(value);
+        }
+    }
+}
+
+struct NewestSink {
+    newest: Newest,
+    /// Wanted series by id, and where their values go.
+    places: Vec<(SeriesId, usize)>,
+    place: Option<usize>,
+}
+
+impl Sink for NewestSink {
+    fn ticks(&mut self, ticks_us: Vec<i64>) {
+        self.newest.ticks_us = ticks_us;
+    }
+
+    fn series(&mut self, id: SeriesId) {
+        self.place = self.places.binary_search_by_key(&id, |(id, _)| *id).ok().map(|at| self.places[at].1);
+    }
+
+    fn value(&mut self, tick: usize, value: i64) {
+        let Some(place) = self.place else { return };
+        let from_the_end = self.newest.ticks_us.len() - tick;
+        if from_the_end <= 2 {
+            self.newest.values[place][2 - from_the_end] = Some(value);
+        }
+    }
+}
+
+/// What a thread needs to decompress, made once: a context is far larger than most frames.
+struct Decompression {
+    context: Option<zstd::bulk::Decompressor<'static>>,
+    plain: Vec<u8>,
+}
+
+thread_local! {
+    static DECOMPRESSION: RefCell<Decompression> = const { RefCell::new(Decompression { context: None, plain: Vec::new() }) };
+}
+
+/// Room for decompressed bytes that a thread keeps; most frames have less.
+const KEPT_BYTES: usize = 64 * 1024;
+
+fn read(encoding: FrameEncoding, payload: &[u8], sink: &mut impl Sink) -> Result<(), CodecError> {
     if payload.len() > MAX_PAYLOAD_BYTES {
         return Err(CodecError::TooLarge);
     }
     match encoding {
-        FrameEncoding::Columns => decode_plain(payload),
-        FrameEncoding::ColumnsZstd => {
-            // The frame header may lie about its size; `decompress` never writes past the capacity given.
-            let capacity = zstd::zstd_safe::get_frame_content_size(payload)
-                .ok()
-                .flatten()
-                .and_then(|size| usize::try_from(size).ok())
-                .ok_or(CodecError::Compression)?;
-            if capacity > MAX_PAYLOAD_BYTES {
-                return Err(CodecError::TooLarge);
+        FrameEncoding::Columns => read_plain(payload, sink),
+        FrameEncoding::ColumnsZstd => DECOMPRESSION.with_borrow_mut(|decompression| {
+            let plain = decompression.decompress(payload)?;
+            let read = read_plain(plain, sink);
+            if decompression.plain.capacity() > KEPT_BYTES {
+                decompression.plain = Vec::new();
             }
-            let plain = zstd::bulk::decompress(payload, capacity).map_err(|_| CodecError::Compression)?;
-            decode_plain(&plain)
-        }
+            read
+        }),
         FrameEncoding::Unspecified => Err(CodecError::Compression),
     }
 }
 
-fn decode_plain(payload: &[u8]) -> Result<Columns, CodecError> {
+impl Decompression {
+    fn decompress(&mut self, payload: &[u8]) -> Result<&[u8], CodecError> {
+        // The frame header may lie about its size; `decompress_to_buffer` never writes past the capacity given.
+        let size = zstd::zstd_safe::get_frame_content_size(payload)
+            .ok()
+            .flatten()
+            .and_then(|size| usize::try_from(size).ok())
+            .ok_or(CodecError::Compression)?;
+        if size > MAX_PAYLOAD_BYTES {
+            return Err(CodecError::TooLarge);
+        }
+        let context = match &mut self.context {
+            Some(context) => context,
+            empty => empty.insert(zstd::bulk::Decompressor::new().map_err(|_| CodecError::Compression)?),
+        };
+        self.plain.clear();
+        self.plain.reserve_exact(size);
+        context.decompress_to_buffer(payload, &mut self.plain).map_err(|_| CodecError::Compression)?;
+        if self.plain.len() > MAX_PAYLOAD_BYTES {
+            return Err(CodecError::TooLarge);
+        }
+        Ok(&self.plain)
+    }
+}
+
+fn read_plain(payload: &[u8], sink: &mut impl Sink) -> Result<(), CodecError> {
     let mut input = payload;
     let count = usize::try_from(take_varint(&mut input)?).map_err(|_| CodecError::Ticks)?;
     if count == 0 || count > MAX_TICKS_PER_FRAME {
         return Err(CodecError::Ticks);
     }
-    let ticks_us = take_deltas(&mut input, count)?;
+    let mut ticks_us = Vec::with_capacity(count);
+    take_deltas(&mut input, 0..count, |_, tick| ticks_us.push(tick))?;
     if ticks_us.windows(2).any(|pair| pair[0] >= pair[1]) {
         return Err(CodecError::TicksOrder);
     }
-    let mut values: Vec<(SeriesId, Vec<Option<i64>>)> = Vec::new();
+    sink.ticks(ticks_us);
+    let (mut previous, mut series) = (None, 0);
     while !input.is_empty() {
         let step = take_varint(&mut input)?;
-        let previous = values.last().map(|(id, _)| u64::from(*id));
-        if values.len() >= MAX_SERIES_PER_HOST || (previous.is_some() && step == 0) {
+        if series >= MAX_SERIES_PER_HOST || (previous.is_some() && step == 0) {
             return Err(CodecError::Series);
         }
-        let id = previous.unwrap_or(0).checked_add(step).and_then(|id| SeriesId::try_from(id).ok());
+        let id = previous.map_or(0, u64::from).checked_add(step).and_then(|id| SeriesId::try_from(id).ok());
         let id = id.ok_or(CodecError::Series)?;
-        let (flag, rest) = input.split_first().ok_or(CodecError::Truncated)?;
-        input = rest;
-        let column = match *flag {
-            CONSTANT => vec![Some(take_zigzag(&mut input)?); count],
-            DENSE => take_deltas(&mut input, count)?.into_iter().map(Some).collect(),
-            SPARSE => {
-                let (bitmap, rest) = input.split_at_checked(count.div_ceil(8)).ok_or(CodecError::Truncated)?;
-                input = rest;
-                let bits: Vec<bool> = (0..count).map(|at| bitmap[at / 8] >> (at % 8) & 1 == 1).collect();
-                let present = bits.iter().filter(|bit| **bit).count();
-                if present == 0 {
-                    return Err(CodecError::Flag);
-                }
-                let mut present = take_deltas(&mut input, present)?.into_iter();
-                bits.into_iter().map(|bit| if bit { present.next() } else { None }).collect()
-            }
-            _ => return Err(CodecError::Flag),
-        };
-        values.push((id, column));
+        (previous, series) = (Some(id), series + 1);
+        sink.series(id);
+        read_column(&mut input, count, sink)?;
     }
-    Ok(Columns { ticks_us, values })
+    Ok(())
+}
+
+fn read_column(input: &mut &[u8], count: usize, sink: &mut impl Sink) -> Result<(), CodecError> {
+    let (flag, rest) = input.split_first().ok_or(CodecError::Truncated)?;
+    *input = rest;
+    match *flag {
+        CONSTANT => {
+            let value = take_zigzag(input)?;
+            (0..count).for_each(|tick| sink.value(tick, value));
+            Ok(())
+        }
+        DENSE => take_deltas(input, 0..count, |tick, value| sink.value(tick, value)),
+        SPARSE => {
+            let (bitmap, rest) = input.split_at_checked(count.div_ceil(8)).ok_or(CodecError::Truncated)?;
+            *input = rest;
+            let mut present = (0..count).filter(|at| bitmap[at / 8] >> (at % 8) & 1 == 1).peekable();
+            if present.peek().is_none() {
+                return Err(CodecError::Flag);
+            }
+            take_deltas(input, present, |tick, value| sink.value(tick, value))
+        }
+        _ => Err(CodecError::Flag),
+    }
 }
 
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {
@@ -183,14 +297,18 @@ fn take_zigzag(input: &mut &[u8]) -> Result<i64, CodecError> {
     Ok((value >> 1) as i64 ^ -((value & 1) as i64))
 }
 
-fn take_deltas(input: &mut &[u8], count: usize) -> Result<Vec<i64>, CodecError> {
+/// Takes a value for each of `ticks`.
+fn take_deltas(
+    input: &mut &[u8],
+    ticks: impl Iterator<Item = usize>,
+    mut take: impl FnMut(usize, i64),
+) -> Result<(), CodecError> {
     let mut previous = 0i64;
-    (0..count)
-        .map(|_| {
-            previous = previous.wrapping_add(take_zigzag(input)?);
-            Ok(previous)
-        })
-        .collect()
+    for tick in ticks {
+        previous = previous.wrapping_add(take_zigzag(input)?);
+        take(tick, previous);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -228,9 +346,26 @@ mod tests {
         }
 
         #[test]
+        fn the_newest_are_those_of_the_columns(columns in columns(), wanted in proptest::collection::vec(any::<u32>(), 0..9)) {
+            let (encoding, payload) = encode(&columns);
+            let ids = columns.values.iter().rev().step_by(2).map(|(id, _)| *id);
+            let wanted: std::collections::BTreeSet<_> = wanted.into_iter().chain(ids).collect();
+            let wanted: Vec<_> = wanted.into_iter().rev().collect();
+            let newest = newest(encoding, &payload, &wanted).expect("encoded here");
+            for (id, found) in wanted.iter().zip(&newest.values) {
+                let column = columns.values.iter().find(|(known, _)| known == id).map(|(_, column)| column);
+                let from_the_end = |back: usize| Some(column?[column?.len().checked_sub(back)?]?);
+                prop_assert_eq!(*found, [from_the_end(2), from_the_end(1)]);
+            }
+            prop_assert_eq!(newest.ticks_us, columns.ticks_us);
+        }
+
+        #[test]
         fn outside_bytes_never_panic(payload in proptest::collection::vec(any::<u8>(), 0..400)) {
-            let _ = decode(FrameEncoding::Columns, &payload);
-            let _ = decode(FrameEncoding::ColumnsZstd, &payload);
+            for encoding in [FrameEncoding::Columns, FrameEncoding::ColumnsZstd] {
+                let decoded = decode(encoding, &payload);
+                prop_assert_eq!(newest(encoding, &payload, &[0, 7]).map(|newest| newest.ticks_us), decoded.map(|columns| columns.ticks_us));
+            }
         }
     }
 

@@ -7,7 +7,7 @@
 mod codec;
 pub mod names;
 
-pub use codec::{CodecError, decode, encode};
+pub use codec::{CodecError, decode, encode, newest};
 
 use std::collections::BTreeMap;
 
@@ -62,6 +62,15 @@ pub struct Columns {
     pub ticks_us: Vec<i64>,
     /// By series id, ascending; each as long as `ticks_us`; `None` where there was no sample.
     pub values: Vec<(SeriesId, Vec<Option<i64>>)>,
+}
+
+/// The ticks of a payload, and the values of some series at the last two of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Newest {
+    /// As in [`Columns`].
+    pub ticks_us: Vec<i64>,
+    /// Of each wanted series, in the order in which they were named: at the last tick but one, and at the last.
+    pub values: Vec<[Option<i64>; 2]>,
 }
 
 /// A declaration that is not acceptable.

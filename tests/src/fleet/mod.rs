@@ -71,6 +71,7 @@ pub struct Fleet {
     hosts: Vec<Arc<Host>>,
     order: watch::Sender<Order>,
     tasks: JoinSet<()>,
+    started: usize,
 }
 
 impl Fleet {
@@ -86,7 +87,7 @@ impl Fleet {
             .buffered(ENROLLING_AT_ONCE)
             .try_collect()
             .await?;
-        Ok(Self { hosts, order: watch::Sender::new(Order::Sample), tasks: JoinSet::new() })
+        Ok(Self { hosts, order: watch::Sender::new(Order::Sample), tasks: JoinSet::new(), started: 0 })
     }
 
     #[must_use]
@@ -96,19 +97,27 @@ impl Fleet {
 
     /// Lets every host hold a stream to `address` from now on, dialling again whenever it breaks.
     pub fn start(&mut self, address: SocketAddr, pace: Pace) {
-        for host in &self.hosts {
+        self.start_some(address, pace, self.hosts.len());
+    }
+
+    /// The same for the next `count` of them only.
+    pub fn start_some(&mut self, address: SocketAddr, pace: Pace, count: usize) {
+        let first = self.started;
+        self.started = self.hosts.len().min(first + count);
+        for host in &self.hosts[first..self.started] {
             self.tasks.spawn(link::keep(Arc::clone(host), address, pace, self.order.subscribe()));
         }
     }
 
-    /// Waits until every host holds a stream that was welcomed.
+    /// Waits until every host that was started holds a stream that was welcomed.
     ///
     /// # Errors
     /// When one does not within `limit`.
     pub async fn all_online(&self, limit: Duration) -> Result<()> {
         wait::until("every simulated host to be online", limit, || async {
-            let offline = self.hosts.iter().filter(|host| !host.is_online()).count();
-            ensure!(offline == 0, "{offline} of {} are offline", self.hosts.len());
+            let started = &self.hosts[..self.started];
+            let offline = started.iter().filter(|host| !host.is_online()).count();
+            ensure!(offline == 0, "{offline} of {} are offline", started.len());
             Ok(Some(()))
         })
         .await

@@ -71,7 +71,7 @@ async fn act(fleet: &Fleet, command: &Command, seen: &mut Seen, act: &Act, now_u
             }
         }
         Act::Lose(session) => {
-            fleet.commands.requeue_lost(&session.to_string()).await.expect("answered");
+            fleet.requeue_lost(&session.to_string()).await;
             seen.lease = seen.lease.filter(|(holder, _)| holder != session);
         }
         Act::Report(seq, step) => {

@@ -91,13 +91,13 @@ async fn a_command_is_claimed_by_one_session_until_its_lease_ends() {
             Claim::HeldByAnother
         );
         assert_eq!(claim(&fleet, server, "other", NOW_US + LEASE_US).await, [id]);
-        assert_eq!(fleet.commands.requeue_lost("other").await.expect("put back"), 1);
+        fleet.requeue_lost("other").await;
         assert_eq!(state(&fleet, id).await, CommandState::Queued);
         assert_eq!(claim(&fleet, server, "third", NOW_US).await, [id]);
         fleet.store.close_every_session().await.expect("closed");
         assert_eq!(claim(&fleet, server, "third", NOW_US).await, [id], "a restart ends every lease");
         record(&fleet, server, id, 1, Step::Received).await;
-        assert_eq!(fleet.commands.requeue_lost("third").await.expect("nothing to do"), 0);
+        fleet.requeue_lost("third").await;
         assert_eq!(
             fleet.store.claim_command(server, id, "other", NOW_US + LEASE_US, 0).await.expect("answered"),
             Claim::NoLongerWaiting
@@ -142,7 +142,7 @@ async fn cancelling_is_honoured_until_the_start() {
         claim(&fleet, server, "session", NOW_US).await;
         assert_eq!(cancel(sent).await, Cancelled::Requested);
         assert_eq!(fleet.commands.cancellations(server).await.expect("a list"), [sent]);
-        fleet.commands.requeue_lost("session").await.expect("put back");
+        fleet.requeue_lost("session").await;
         assert!(claim(&fleet, server, "session", NOW_US).await.is_empty(), "it is not pushed again");
         record(&fleet, server, sent, 1, finished(CommandState::Cancelled)).await;
         assert!(fleet.commands.cancellations(server).await.expect("a list").is_empty());
@@ -161,7 +161,7 @@ async fn only_what_never_left_is_called_expired() {
         let (server, _) = fleet.joined("debian").await;
         let sent = submit(&fleet, server).await.id;
         claim(&fleet, server, "session", NOW_US).await;
-        fleet.commands.requeue_lost("session").await.expect("put back");
+        fleet.requeue_lost("session").await;
         let unsent = submit(&fleet, server).await.id;
         let expiry = NOW_US + DEFAULT_TTL_US;
         fleet.commands.reconcile(expiry - 1).await.expect("reconciled");

@@ -25,19 +25,20 @@ use crate::{
     events::Events,
     keyring::Keyring,
     servers::{Addresses, Connection, Label, NewServer, Resources, Server, ServerName, Servers, SshAuth, SudoMode},
+    sessions::{Closing, Entry},
 };
 
-pub(super) const NOW_US: i64 = 1_800_000_000_000_000;
+pub(crate) const NOW_US: i64 = 1_800_000_000_000_000;
 pub(super) const SECOND_US: i64 = 1_000_000;
 pub(super) const MINUTE_US: i64 = 60 * SECOND_US;
 
 /// An organisation with its nouns.
-pub(super) struct Fleet {
-    pub(super) store: Store,
-    pub(super) org: OrgId,
+pub(crate) struct Fleet {
+    pub(crate) store: Store,
+    pub(crate) org: OrgId,
     pub(super) user: UserId,
     pub(super) events: Events,
-    pub(super) servers: Servers,
+    pub(crate) servers: Servers,
     pub(super) commands: Commands,
     pub(super) woken: Arc<Woken>,
 }
@@ -60,7 +61,7 @@ impl Wake for Woken {
 
 impl Fleet {
     /// A new organisation in `store`.
-    pub(super) async fn new(store: Store) -> Self {
+    pub(crate) async fn new(store: Store) -> Self {
         let (org, user) = (OrgId::generate(), UserId::generate());
         let owner = FirstOwner {
             org_id: org,
@@ -119,12 +120,36 @@ impl Fleet {
     }
 
     /// A host that just joined, and its certificate's serial.
-    pub(super) async fn joined(&self, hostname: &str) -> (ServerId, String) {
+    pub(crate) async fn joined(&self, hostname: &str) -> (ServerId, String) {
         let token = self.join_token(None).await;
         match self.store.enroll(&enrolment(&token, hostname), |_, _| signed(), NOW_US).await.expect("answered") {
             Enrolled::Consumed(joined) => (joined.server_id, joined.made),
             other => panic!("not joined: {other:?}"),
         }
+    }
+
+    /// The session that claimed commands as `lease_owner` ends.
+    pub(super) async fn requeue_lost(&self, lease_owner: &str) {
+        let closing = Closing {
+            org: self.org,
+            server: ServerId::generate(),
+            generation: 1,
+            lease_owner: lease_owner.to_owned(),
+            is_current: false,
+            last_seen_at_us: NOW_US,
+        };
+        self.store.enter(&[Entry::Close(closing)], NOW_US).await.expect("put back");
+    }
+}
+
+impl Store {
+    /// Makes a server's row one that this version can't read.
+    pub(crate) async fn spoil_agent_status(&self, server: ServerId) {
+        sqlx::query("UPDATE servers SET agent_status = 'of a later version' WHERE id = $1")
+            .bind(server.to_string())
+            .execute(self.write())
+            .await
+            .expect("spoilt");
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is old goes, and nothing else.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use muster_shared::{
     metric::{Series, SeriesKind},
@@ -9,6 +9,7 @@ use muster_shared::{
 
 use super::*;
 use crate::{
+    metrics::Declarations,
     retention::{CERTIFICATES_KEPT_US, FRAMES_KEPT, Removed, trim},
     store::{FrameRow, test_database::on_each},
 };
@@ -28,7 +29,7 @@ async fn frames_go_after_a_week_and_their_series_with_the_last_of_them() {
             ticks: 2,
             encoding: FrameEncoding::Columns,
             payload: b"x".to_vec().into(),
-            new_series: vec![(1, series.clone())],
+            declares: vec![Arc::new(Declarations::of([(1, series.clone())]))],
         };
         let week_ago = NOW_US - FRAMES_KEPT.as_micros() as i64;
         let frames = [frame(1, week_ago - 1), frame(2, week_ago), frame(3, NOW_US)];

@@ -7,7 +7,7 @@ use crate::{
     access::Act,
     audit::{Action, Record},
     servers::AgentStatus,
-    sessions::generation::CloneSign,
+    sessions::{Closing, Entered, Entry, generation::CloneSign},
     store::{SessionClaim, SessionOutcome, test_database::on_each},
 };
 
@@ -24,7 +24,31 @@ fn claim(server_id: ServerId, serial: &str, generation: u64) -> SessionClaim {
 }
 
 async fn open(fleet: &Fleet, claim: &SessionClaim) -> SessionOutcome {
-    fleet.store.open_session(claim, NOW_US).await.expect("answered")
+    match enter(fleet, Entry::Open(claim.clone())).await {
+        Entered::Session(outcome) => outcome,
+        other => panic!("not a session: {other:?}"),
+    }
+}
+
+async fn enter(fleet: &Fleet, entry: Entry) -> Entered {
+    let entered = fleet.store.enter(&[entry], NOW_US).await.expect("answered");
+    let [entered] = entered[..] else { panic!("{} outcomes of one entry", entered.len()) };
+    entered
+}
+
+fn confirm(fleet: &Fleet, server: ServerId, generation: u64) -> Entry {
+    Entry::Confirm { org: fleet.org, server, generation }
+}
+
+fn close(fleet: &Fleet, server: ServerId, generation: u64) -> Entry {
+    Entry::Close(Closing {
+        org: fleet.org,
+        server,
+        generation,
+        lease_owner: format!("{server}/{generation}"),
+        is_current: true,
+        last_seen_at_us: NOW_US,
+    })
 }
 
 async fn status(fleet: &Fleet, server: ServerId) -> AgentStatus {
@@ -38,12 +62,11 @@ async fn a_host_comes_and_goes() {
         let (server, serial) = fleet.joined("debian").await;
         let opened = |generation| SessionOutcome::Opened { org_id: fleet.org, generation };
         assert_eq!(open(&fleet, &claim(server, &serial, 0)).await, opened(1));
-        fleet.store.confirm_generation(fleet.org, server, 1).await.expect("confirmed");
+        assert_eq!(enter(&fleet, confirm(&fleet, server, 1)).await, Entered::Changed(true));
         assert_eq!(status(&fleet, server).await, AgentStatus::Online);
         assert_eq!(open(&fleet, &claim(server, &serial, 1)).await, opened(2));
-        let closed = async |generation| {
-            fleet.store.close_session(fleet.org, server, generation, NOW_US).await.expect("answered")
-        };
+        let closed =
+            async |generation| enter(&fleet, close(&fleet, server, generation)).await == Entered::Changed(true);
         assert!(!closed(1).await, "an older session's end is no news");
         assert_eq!(status(&fleet, server).await, AgentStatus::Online);
         assert!(closed(2).await);
@@ -62,7 +85,7 @@ async fn a_copy_quarantines_both_until_a_person_decides() {
         let (server, serial) = fleet.joined("debian").await;
         for generation in 0..2 {
             open(&fleet, &claim(server, &serial, generation)).await;
-            fleet.store.confirm_generation(fleet.org, server, generation + 1).await.expect("confirmed");
+            enter(&fleet, confirm(&fleet, server, generation + 1)).await;
         }
         let copy = claim(server, &serial, 1);
         let sign = CloneSign::OldGeneration;

@@ -1,0 +1,37 @@
+//! A facts document on its way to the store.
+
+use muster_shared::{
+    facts::{Facts, MAX_FACTS_BYTES},
+    id::{OrgId, ServerId},
+};
+
+use super::Detected;
+use crate::error::Error;
+
+/// A facts document that can be read, and what of it has columns of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FactsRow {
+    pub org: OrgId,
+    pub server: ServerId,
+    pub json: Vec<u8>,
+    pub detected: Detected,
+    pub collected_at_us: i64,
+    pub now_us: i64,
+}
+
+impl FactsRow {
+    /// Reads a document of at most [`MAX_FACTS_BYTES`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](crate::error::ErrorKind::Invalid).
+    pub fn read(org: OrgId, server: ServerId, json: &[u8], collected_at_us: i64, now_us: i64) -> Result<Self, Error> {
+        if json.len() > MAX_FACTS_BYTES {
+            return Err(Error::invalid("facts_too_large", format!("facts are at most {MAX_FACTS_BYTES} bytes")));
+        }
+        let facts: Facts = serde_json::from_slice(json)
+            .map_err(|source| Error::invalid("facts_malformed", "the facts can't be read").because(source))?;
+        // A host whose clock runs ahead must not keep its later documents out.
+        let collected_at_us = collected_at_us.min(now_us);
+        Ok(Self { org, server, json: json.to_vec(), detected: Detected::from(&facts), collected_at_us, now_us })
+    }
+}
