@@ -12,16 +12,13 @@ use tempfile::TempDir;
 use crate::{
     binaries,
     control_plane::ControlPlane,
+    patience::{SOON, held_to},
     process::{Lines, Process},
     wait,
 };
 
-/// Longest a join may take.
-const JOIN_LIMIT: Duration = Duration::from_secs(20);
 /// Longest from SIGTERM to the end.
 const STOP_LIMIT: Duration = Duration::from_secs(6);
-/// Longest until the control plane shows it online.
-const ONLINE_LIMIT: Duration = Duration::from_secs(20);
 
 /// A joined agent that runs.
 #[derive(Debug)]
@@ -52,7 +49,7 @@ impl Agent {
     /// # Errors
     /// When it is not in time.
     pub async fn online(&self, control_plane: &ControlPlane) -> Result<Value> {
-        wait::until("the agent to be online", ONLINE_LIMIT, || async {
+        wait::until("the agent to be online", SOON, || async {
             let server = self.shown(control_plane).await?;
             Ok((server["agent_status"] == "online").then_some(server))
         })
@@ -99,9 +96,9 @@ impl Agent {
     /// SIGTERM, and how long it took.
     ///
     /// # Errors
-    /// When it takes longer than six seconds.
+    /// When it takes longer than six seconds of a machine that has time for it.
     pub async fn terminate(&mut self) -> Result<Duration> {
-        let (status, took) = self.process.terminate(STOP_LIMIT).await?;
+        let (status, took) = self.process.terminate(held_to(STOP_LIMIT)).await?;
         ensure!(status.success(), "the agent ended with {status}:\n{}", self.lines().tail(20));
         Ok(took)
     }
@@ -118,7 +115,7 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        self.process.end(STOP_LIMIT);
+        self.process.end(held_to(STOP_LIMIT));
         if std::thread::panicking() {
             eprintln!("the agent's last lines:\n{}", self.lines().tail(40));
         }
@@ -133,7 +130,7 @@ pub async fn enrol(state_dir: &Path, url: &str, token: &str, ca_sha256: &str) ->
     let state_dir = state_dir.to_str().context("a path in UTF-8")?;
     let arguments = ["join", "--url", url, "--token", token, "--ca-sha256", ca_sha256, "--state-dir", state_dir];
     let mut join = Process::start(&binaries::muster_agent(), &arguments, &[])?;
-    let status = join.wait(JOIN_LIMIT).await?;
+    let status = join.wait(SOON).await?;
     ensure!(status.success(), "muster-agent join: {status}: {}", join.lines().tail(10));
     Ok(())
 }

@@ -25,17 +25,14 @@ pub use port::free_port;
 use crate::{
     binaries,
     lab::{LabServer, Network},
+    patience::{SOON, held_to},
     process::{Lines, Process},
     rest::Rest,
     wait,
 };
 
-/// Longest from start to `/readyz`.
-const READY_LIMIT: Duration = Duration::from_secs(30);
-/// Longest from a host's enrolment to its first sample.
-const FIRST_SAMPLE_LIMIT: Duration = Duration::from_secs(20);
-/// Longest from SIGTERM to the end, and a little for a loaded machine.
-pub const DRAIN_LIMIT: Duration = Duration::from_secs(6);
+/// The promise on ending is five seconds; this leaves the process a little for itself.
+const DRAIN_LIMIT: Duration = Duration::from_secs(6);
 
 /// How to start one.
 #[derive(Debug, Default)]
@@ -107,7 +104,7 @@ impl Settings {
         arguments.extend(self.arguments);
         let process = launch(&arguments)?;
         let (files, address) = (Files::of(directory.path()), SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        wait::until("the first start's files", READY_LIMIT, || async { Ok(files.exist().then_some(())) })
+        wait::until("the first start's files", SOON, || async { Ok(files.exist().then_some(())) })
             .await
             .with_context(|| process.lines().tail(20))?;
         let pin = std::fs::read_to_string(&files.pin)?.parse()?;
@@ -258,9 +255,9 @@ impl ControlPlane {
     /// SIGTERM, and how long it took.
     ///
     /// # Errors
-    /// When it takes longer than [`DRAIN_LIMIT`], or ends with a failure.
+    /// When it takes longer than six seconds of a machine that has time for it, or ends with a failure.
     pub async fn terminate(&mut self) -> Result<Duration> {
-        let (status, took) = self.process.terminate(DRAIN_LIMIT).await?;
+        let (status, took) = self.process.terminate(held_to(DRAIN_LIMIT)).await?;
         ensure!(status.success(), "muster serve ended with {status}:\n{}", self.process.lines().tail(20));
         Ok(took)
     }
@@ -286,7 +283,7 @@ impl ControlPlane {
     }
 
     async fn ready(&self) -> Result<()> {
-        wait::until("/readyz", READY_LIMIT, || async {
+        wait::until("/readyz", SOON, || async {
             let answer = self.rest.call(http::Method::GET, "/readyz", None).await?;
             Ok(answer.status.is_success().then_some(()))
         })
@@ -335,7 +332,7 @@ impl ControlPlane {
         let output = server.paste(created["command"].as_str().context("a line")?).await?;
         ensure!(output.status.success(), "{}{}", output.stdout, output.stderr);
         let joined = self.server_named(server.name()).await?.context("the joined server")?;
-        self.first_sample(joined["id"].as_str().context("an id")?, FIRST_SAMPLE_LIMIT).await?;
+        self.first_sample(joined["id"].as_str().context("an id")?, SOON).await?;
         Ok(joined)
     }
 
@@ -363,7 +360,7 @@ impl ControlPlane {
 impl Drop for ControlPlane {
     fn drop(&mut self) {
         let ran = matches!(self.process.ended(), Ok(None));
-        let drained = !ran || self.process.end(DRAIN_LIMIT);
+        let drained = !ran || self.process.end(held_to(DRAIN_LIMIT));
         let errors = self.unexpected_errors();
         let unfinished = if self.unfinished_commands_expected { 0 } else { self.database.unfinished_commands() };
         self.database.remove();

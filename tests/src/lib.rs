@@ -19,6 +19,7 @@ pub mod fault_proxy;
 pub mod fleet;
 pub mod lab;
 pub mod measure;
+pub mod patience;
 pub mod process;
 pub mod rest;
 pub mod ssh_server;

@@ -15,6 +15,8 @@ use tokio::{
     sync::watch,
 };
 
+use crate::patience::held_to;
+
 /// How long a program that goes out of scope may take to end, before it is killed.
 const END_LIMIT: Duration = Duration::from_secs(6);
 
@@ -200,6 +202,6 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         // In order where it can be: a script ends what it started only if it is asked to.
-        self.end(END_LIMIT);
+        self.end(held_to(END_LIMIT));
     }
 }

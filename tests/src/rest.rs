@@ -19,8 +19,10 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::patience::SOON;
+
 /// Longest a call may take that does not stream.
-const CALL_LIMIT: Duration = Duration::from_secs(30);
+const CALL_LIMIT: Duration = SOON;
 
 /// Who calls whom, with which token.
 #[derive(Debug, Clone)]

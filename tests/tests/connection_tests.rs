@@ -5,12 +5,12 @@ use anyhow::{Context as _, Result};
 use muster_tests::{
     control_plane::{ControlPlane, Settings},
     lab::{LabServer, Network, Release, Sudo, Variant},
+    patience::SOON,
     ssh_server::{Accepts, SshServer},
 };
 use serde_json::{Value, json};
 
 const PASSWORD: &str = "correct horse";
-const PREFLIGHT_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
 
 struct Stage {
     control_plane: ControlPlane,
@@ -174,7 +174,7 @@ async fn preflight_runs_where_no_agent_is() -> Result<()> {
     let stage = Stage::set(Release::Bookworm).await?;
     let id = stage.saved(json!({ "ssh_username": "deploy" })).await?;
     let events = stage.control_plane.rest().stream(&format!("/api/v1/vms/{id}/preflight"), None).await?;
-    let events = events.all(PREFLIGHT_LIMIT).await?;
+    let events = events.all(SOON).await?;
     let status = |name: &str| {
         let checks = events.iter().filter(|event| event.name == "check");
         checks.map(|event| &event.data).find(|check| check["name"] == name).map(|check| check["status"].clone())

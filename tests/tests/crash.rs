@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 use muster_tests::{
     control_plane::{ControlPlane, Database, Settings},
     fleet::{Fleet, Pace, Stored},
+    patience::{SOON, held_to},
     wait,
 };
 
@@ -19,8 +20,6 @@ const SERIES: u32 = 20;
 const PACE: Pace = Pace { period: Duration::from_millis(500), ticks: 5 };
 /// The promise on coming back.
 const READY_WITHIN: Duration = Duration::from_secs(5);
-/// Longest until every host is back, or everything is acknowledged, on a loaded machine.
-const BACK_WITHIN: Duration = Duration::from_secs(60);
 
 /// Asks every tenth host for a preflight, and does not wait for what comes of it: the kill comes in between.
 async fn ask_some(control_plane: &ControlPlane, fleet: &Fleet, round: usize) {
@@ -41,9 +40,9 @@ async fn survives_ten_kills(database: Database) -> Result<Stored> {
     let mut fleet = Fleet::enrol(&control_plane, HOSTS, SERIES).await?;
     fleet.start(control_plane.address(), PACE);
     for round in 0..KILLS {
-        fleet.all_online(BACK_WITHIN).await?;
+        fleet.all_online(SOON).await?;
         let before = frames_acknowledged(&fleet).await;
-        wait::until("frames to be acknowledged", BACK_WITHIN, || async {
+        wait::until("frames to be acknowledged", SOON, || async {
             Ok((frames_acknowledged(&fleet).await >= before + HOSTS).then_some(()))
         })
         .await?;
@@ -51,11 +50,11 @@ async fn survives_ten_kills(database: Database) -> Result<Stored> {
         control_plane.kill().await?;
         let took = control_plane.start_again().await?;
         println!("kill {}: ready again after {} ms", round + 1, took.as_millis());
-        ensure!(took <= READY_WITHIN, "ready after {took:?}");
+        ensure!(took <= held_to(READY_WITHIN), "ready after {took:?}");
     }
-    fleet.all_online(BACK_WITHIN).await?;
-    fleet.settle(BACK_WITHIN).await?;
-    wait::until("every command's end", BACK_WITHIN, || async {
+    fleet.all_online(SOON).await?;
+    fleet.settle(SOON).await?;
+    wait::until("every command's end", SOON, || async {
         let unfinished = "SELECT COUNT(*) FROM commands WHERE finished_at_us IS NULL";
         let left = control_plane.database().number(unfinished).await?;
         ensure!(left == 0, "{left} commands are unfinished");

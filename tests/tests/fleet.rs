@@ -12,13 +12,12 @@ use muster_shared::wire;
 use muster_tests::{
     control_plane::{ControlPlane, Database, Settings},
     fleet::{Ended, Fleet, Host, Pace, Session, enrol_with, envelope_of, now_us},
+    patience::{SOON, held_to},
     wait,
 };
 use serde_json::{Value, json};
 use tonic::Code;
 
-/// Longest anything here may take that should be at once.
-const SOON: Duration = Duration::from_secs(10);
 /// The promise on revocation.
 const REVOKED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -104,7 +103,7 @@ async fn revocation_cuts_a_live_stream_within_five_seconds_and_for_good() -> Res
     let mut session = welcomed(&host, &control_plane).await?;
     let begun = Instant::now();
     revoke(&control_plane, &host).await?;
-    let ended = tokio::time::timeout(REVOKED_WITHIN, async {
+    let ended = tokio::time::timeout(held_to(REVOKED_WITHIN), async {
         loop {
             if let Some(ended) = session.hear().await? {
                 return Ok::<_, anyhow::Error>(ended);
@@ -150,7 +149,7 @@ async fn a_copied_identity_is_quarantined_at_its_second_connection_and_released_
     let refused = refusal(&copy, &control_plane).await?;
     assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
     // A message that was on its way can't be answered any more: that is the stream's end as well.
-    let cut = tokio::time::timeout(REVOKED_WITHIN, async { while matches!(first.hear().await, Ok(None)) {} });
+    let cut = tokio::time::timeout(held_to(REVOKED_WITHIN), async { while matches!(first.hear().await, Ok(None)) {} });
     cut.await.context("the original's stream still stands")?;
     assert_eq!(refusal(&host, &control_plane).await?.code(), Code::PermissionDenied);
     let path = format!("/api/v1/vms/{}", host.server_id());
@@ -166,7 +165,7 @@ async fn a_copied_identity_is_quarantined_at_its_second_connection_and_released_
 
 #[tokio::test]
 async fn an_expired_certificate_renews_itself_and_opens_no_stream_before() -> Result<()> {
-    let control_plane = Settings::new().argument("--agent-certificate-ttl=3s").start().await?;
+    let control_plane = Settings::new().argument("--agent-certificate-ttl=8s").start().await?;
     let host = Arc::new(Host::enrol(&control_plane, "sleeper", 12).await?);
     let expires_us = host.identity().lock().await.not_after_us;
     wait::until("the certificate to expire", SOON, || async { Ok((now_us() > expires_us + 1_000_000).then_some(())) })

@@ -23,12 +23,14 @@ use muster_tests::{
     control_plane::{ControlPlane, Settings, free_port},
     fault_proxy::FaultProxy,
     fleet::now_us,
+    patience::{SOON, held_to},
     stored, wait,
 };
 use tokio::{sync::oneshot, time::Instant};
 
-/// Longest anything here may take that should be at once.
-const SOON: Duration = Duration::from_secs(20);
+/// The promises on a partition and its end.
+const OFFLINE_WITHIN: Duration = Duration::from_secs(30);
+const BACK_WITHIN: Duration = Duration::from_secs(10);
 /// How long the link is cut.
 const CUT_SECONDS: i64 = 600;
 const SERIES: &str = "simulated_seconds";
@@ -149,14 +151,14 @@ async fn a_silent_link_is_noticed_within_thirty_seconds_and_back_ten_after_it_he
     let agent = Agent::join(&control_plane, "silent").await?;
     proxy.half_open();
     let begun = std::time::Instant::now();
-    wait::until("the server to be offline", Duration::from_secs(30), || async {
+    wait::until("the server to be offline", held_to(OFFLINE_WITHIN), || async {
         Ok((agent.shown(&control_plane).await?["agent_status"] == "offline").then_some(()))
     })
     .await?;
     println!("offline after {} ms of silence", begun.elapsed().as_millis());
     proxy.heal();
     let begun = std::time::Instant::now();
-    wait::until("the server to be online", Duration::from_secs(10), || async {
+    wait::until("the server to be online", held_to(BACK_WITHIN), || async {
         Ok((agent.shown(&control_plane).await?["agent_status"] == "online").then_some(()))
     })
     .await
@@ -177,7 +179,7 @@ async fn a_reset_link_is_back_within_ten_seconds_and_loses_nothing() -> Result<(
         })
         .await?;
         proxy.heal();
-        wait::until("the server to be online", Duration::from_secs(10), || async {
+        wait::until("the server to be online", held_to(BACK_WITHIN), || async {
             Ok((agent.shown(&control_plane).await?["agent_status"] == "online").then_some(()))
         })
         .await?;

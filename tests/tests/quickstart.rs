@@ -5,14 +5,16 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use muster_tests::{
     control_plane::free_port,
+    patience::held_to,
     process::Process,
     rest::{Rest, age_seconds},
 };
 
 /// Building is most of it where nothing is built yet.
 const READY_LIMIT: Duration = Duration::from_secs(1200);
-/// The promise on Ctrl-C, and a little for a loaded machine.
-const END_LIMIT: Duration = Duration::from_secs(6);
+/// The promises on Ctrl-C and on a summary that is asked for.
+const ENDS_WITHIN: Duration = Duration::from_secs(6);
+const FRESH_WITHIN: Duration = Duration::from_secs(3);
 
 fn script() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../packaging/quickstart")
@@ -52,9 +54,9 @@ mod alone {
         let id = server["id"].as_str().context("an id")?;
         let summary = rest.get(&format!("/api/v1/monitoring/servers/{id}/summary")).await?;
         let age = age_seconds(&summary["timestamp"])?;
-        ensure!((-1.0..3.0).contains(&age), "the summary is {age} s old: {summary}");
+        ensure!((-1.0..held_to(FRESH_WITHIN).as_secs_f64()).contains(&age), "the summary is {age} s old: {summary}");
 
-        let (_, took) = quickstart.terminate(END_LIMIT).await?;
+        let (_, took) = quickstart.terminate(held_to(ENDS_WITHIN)).await?;
         println!("quickstart ended {} ms after SIGTERM", took.as_millis());
         let left = running_in(data_dir);
         ensure!(left.is_empty(), "still running: {left:?}");

@@ -6,9 +6,14 @@ use anyhow::Result;
 use http::{Method, StatusCode};
 use muster_tests::{
     binaries,
-    control_plane::{ControlPlane, DRAIN_LIMIT},
+    control_plane::ControlPlane,
+    patience::{SOON, held_to},
     process::Process,
 };
+
+/// The promises on ending and on coming back.
+const DRAINED_WITHIN: Duration = Duration::from_secs(5);
+const READY_WITHIN: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn the_first_start_leaves_a_private_token_and_a_ca_to_pin() -> Result<()> {
@@ -43,7 +48,7 @@ async fn sigterm_ends_it_within_five_seconds_and_it_starts_again_as_it_was() -> 
     let mut control_plane = ControlPlane::start().await?;
     let token = control_plane.owner_token()?;
     let took = control_plane.terminate().await?;
-    assert!(took <= Duration::from_secs(5), "draining took {took:?}");
+    assert!(took <= held_to(DRAINED_WITHIN), "draining took {took:?}");
     control_plane.start_again().await?;
     assert_eq!(control_plane.owner_token()?, token);
     control_plane.rest().get("/api/v1/vms").await?;
@@ -55,15 +60,15 @@ async fn after_sigkill_it_is_ready_again_within_five_seconds() -> Result<()> {
     let mut control_plane = ControlPlane::start().await?;
     control_plane.kill().await?;
     let took = control_plane.start_again().await?;
-    assert!(took <= Duration::from_secs(5), "ready after {took:?}");
+    assert!(took <= held_to(READY_WITHIN), "ready after {took:?}");
     Ok(())
 }
 
 #[tokio::test]
 async fn a_misspelt_setting_is_refused_with_the_nearest_name() -> Result<()> {
     let mut process = Process::start(&binaries::muster(), &["serve"], &[("MUSTER_LISTN", "127.0.0.1:1")])?;
-    let status = process.wait(DRAIN_LIMIT).await?;
+    let status = process.wait(SOON).await?;
     assert_eq!(status.code(), Some(64));
-    process.lines().first("the nearest name", DRAIN_LIMIT, |line| line.contains("MUSTER_LISTEN")).await?;
+    process.lines().first("the nearest name", SOON, |line| line.contains("MUSTER_LISTEN")).await?;
     Ok(())
 }

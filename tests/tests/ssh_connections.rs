@@ -10,7 +10,10 @@ use muster::{
         AddressPolicy, AgentRun, Carriage, Connector, Elevation, KeyProblem, RunEvent, Session, SshError, Unreachable,
     },
 };
-use muster_tests::ssh_server::{Accepts, Shown, SshServer};
+use muster_tests::{
+    patience::SOON,
+    ssh_server::{Accepts, Shown, SshServer},
+};
 use russh::keys::{HashAlg, PrivateKey, decode_secret_key};
 use secrecy::SecretString;
 use tokio::{net::TcpListener, sync::mpsc};
@@ -228,7 +231,7 @@ async fn run(program: &str, arguments: &[&str], secret: Option<&str>) -> (Result
         sudo_mode: SudoMode::None,
         sudo_password: None,
         secret: secret.as_ref(),
-        time_limit: std::time::Duration::from_secs(30),
+        time_limit: SOON,
     };
     let (events, mut told) = mpsc::channel(64);
     let result = session.run_agent(run, &AgentBinaries::new(folder.path()), &events).await;

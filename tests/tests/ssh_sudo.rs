@@ -1,8 +1,6 @@
 //! Logins on real servers: passwords, keys and sudo in every mode. Their /tmp is mounted noexec, so the agent is
 //! carried around that as well.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use muster::{
     agent_binary::AgentBinaries,
@@ -13,6 +11,7 @@ use muster_shared::facts::Facts;
 use muster_tests::{
     binaries,
     lab::{LabServer, Network, Release, Sudo, Variant},
+    patience::SOON,
 };
 use russh::keys::decode_secret_key;
 use secrecy::SecretString;
@@ -61,7 +60,7 @@ async fn probed_as_root(target: &SshTarget, sudo_password: Option<&str>) -> Resu
         sudo_mode: target.sudo_mode,
         sudo_password: sudo_password.as_ref(),
         secret: None,
-        time_limit: Duration::from_secs(60),
+        time_limit: SOON,
     };
     let (events, mut told) = mpsc::channel(64);
     let (ran, answer) = tokio::join!(

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     future::Future,
     path::Path,
+    time::Duration,
 };
 
 use bollard::{
@@ -13,6 +14,8 @@ use bollard::{
 };
 use futures_util::{StreamExt, stream};
 use muster_shared::facts::{AddressPool, Container, Docker, DockerStatus};
+
+use tokio::time::{Instant, timeout_at};
 
 use super::{ProbeOptions, host::Host};
 use crate::os::text;
@@ -60,7 +63,7 @@ impl EngineError {
 pub async fn read_containers(options: &ProbeOptions, known: &[Container]) -> Result<Vec<Container>, EngineError> {
     let ask = async {
         let engine = connect(options).await?;
-        list_containers(&engine, known).await
+        list_containers(&engine, known, options.docker_timeout).await
     };
     in_time(options, ask).await
 }
@@ -70,7 +73,7 @@ pub(super) async fn read(options: &ProbeOptions) -> Docker {
     let ask = async {
         let engine = connect(options).await?;
         let known = options.previous.as_ref().map_or(&[][..], |facts| &facts.docker.containers);
-        describe(&engine, known).await
+        describe(&engine, known, options.docker_timeout).await
     };
     match in_time(options, ask).await {
         Ok(docker) => docker,
@@ -115,12 +118,12 @@ fn unusable(error: bollard::errors::Error) -> EngineError {
     }
 }
 
-async fn describe(engine: &Engine, known: &[Container]) -> Result<Docker, EngineError> {
+async fn describe(engine: &Engine, known: &[Container], limit: Duration) -> Result<Docker, EngineError> {
     let images = ListImagesOptionsBuilder::new().build();
     let (info, version, containers, images, networks) = tokio::join!(
         engine.info(),
         engine.version(),
-        list_containers(engine, known),
+        list_containers(engine, known, limit),
         engine.list_images(Some(images)),
         engine.list_networks(None::<ListNetworksOptions>),
     );
@@ -152,7 +155,10 @@ fn address_pools(info: &SystemInfo) -> Vec<AddressPool> {
     pools.collect()
 }
 
-async fn list_containers(engine: &Engine, known: &[Container]) -> Result<Vec<Container>, EngineError> {
+/// A container that is just being started or removed keeps whoever inspects it waiting, so inspections get half of the
+/// `limit` and the list does not depend on their answers.
+async fn list_containers(engine: &Engine, known: &[Container], limit: Duration) -> Result<Vec<Container>, EngineError> {
+    let inspected_until = Instant::now() + limit / 2;
     let all = ListContainersOptionsBuilder::new().all(true);
     let all = all.limit(i32::try_from(MAX_CONTAINERS).unwrap_or(i32::MAX)).build();
     let listed = engine.list_containers(Some(all)).await.map_err(unusable)?;
@@ -164,7 +170,12 @@ async fn list_containers(engine: &Engine, known: &[Container]) -> Result<Vec<Con
         let inspects = inspections_left > 0 && must_inspect(summary.status.as_deref().unwrap_or_default(), known);
         inspections_left -= usize::from(inspects);
         async move {
-            let restarts = if inspects { inspect_restarts(engine, summary.id.as_deref()).await } else { known };
+            let restarts = if inspects {
+                let inspection = inspect_restarts(engine, summary.id.as_deref());
+                timeout_at(inspected_until, inspection).await.unwrap_or(known)
+            } else {
+                known
+            };
             container(summary, restarts)
         }
     });
@@ -211,8 +222,6 @@ fn health(status: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -248,6 +257,44 @@ mod tests {
         let _silent = tokio::net::UnixListener::bind(&socket).expect("a listener");
         assert!(matches!(read_containers(&options(&socket), &[]).await, Err(EngineError::Hung)));
         assert_eq!(read(&options(&socket)).await.status, DockerStatus::Hung);
+    }
+
+    /// Answers the version and the list, and no inspection.
+    async fn serve_list_only(listener: tokio::net::UnixListener) {
+        use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufStream};
+        loop {
+            let Ok((stream, _)) = listener.accept().await else { return };
+            tokio::spawn(async move {
+                let (mut stream, mut line, mut asked) = (BufStream::new(stream), String::new(), String::new());
+                while stream.read_line(&mut line).await.is_ok_and(|read| read > 0) {
+                    if let Some(path) = line.strip_prefix("GET ") {
+                        asked = path.to_owned();
+                    }
+                    let body = if asked.contains("/containers/json") {
+                        r#"[{"Id":"c1","Names":["/web"],"State":"running","Status":"Up 2 seconds"}]"#
+                    } else {
+                        r#"{"ApiVersion":"1.41"}"#
+                    };
+                    if line == "\r\n" && !asked.contains("/c1/json") {
+                        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length:";
+                        let answer = format!("{head} {}\r\n\r\n{body}", body.len());
+                        stream.write_all(answer.as_bytes()).await.expect("written");
+                        stream.flush().await.expect("sent");
+                    }
+                    line.clear();
+                }
+            });
+        }
+    }
+
+    #[tokio::test]
+    async fn a_container_that_can_not_be_inspected_is_listed_all_the_same() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let socket = directory.path().join("docker.sock");
+        tokio::spawn(serve_list_only(tokio::net::UnixListener::bind(&socket).expect("a listener")));
+        let options = ProbeOptions { docker_timeout: Duration::from_secs(4), ..options(&socket) };
+        let containers = read_containers(&options, &[]).await.expect("a list");
+        assert_eq!(containers.iter().map(|c| (c.name.as_str(), c.restarts)).collect::<Vec<_>>(), [("web", None)]);
     }
 
     #[tokio::test]

@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming, transport::Channel};
 
 /// Longest that anything here may take.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 pub const TRUST_DOMAIN: &str = "muster.internal";
 
 /// A running control plane on a scratch directory.
