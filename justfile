@@ -18,6 +18,10 @@ quickstart *arguments:
 bench *names:
     tests/bench {{ names }}
 
+# Every mitigation switched off in turn, or the named ones: each must be noticed.
+mutations *names:
+    tests/mutations {{ names }}
+
 # Licences, sources and advisories of every dependency (needs cargo-deny).
 deny:
     cargo deny --config .deny.toml check

@@ -118,6 +118,39 @@ async fn frames_are_stored_once_then_acknowledged_and_make_a_summary() {
 }
 
 #[tokio::test]
+async fn what_the_database_does_not_take_is_not_acknowledged() {
+    let plane = Plane::start().await;
+    let mut agent = plane.enrolled().await;
+    let mut link = agent.connect().await.expect("connected");
+    let mut held = plane.hold_database().await;
+    link.send(agent_message::Kind::Frame(frame(1, whole_second(plane.app.clock.now_us()), 10))).await;
+    let early = timeout(Duration::from_secs(2), acknowledged(&mut link, 1)).await;
+    assert!(early.is_err(), "acknowledged while nothing could be stored");
+    sqlx::query("ROLLBACK").execute(&mut held).await.expect("let go");
+    acknowledged(&mut link, 1).await;
+    plane.stopped().await;
+}
+
+#[tokio::test]
+async fn a_number_used_by_another_host_or_another_spool_is_another_frame() {
+    let plane = Plane::start().await;
+    let start_us = whole_second(plane.app.clock.now_us()) - 60_000_000;
+    for host in 1..=2 {
+        let mut agent = plane.enrolled().await;
+        for epoch in 1..=2 {
+            let mut link = agent.connect().await.expect("connected");
+            let mut frame = frame(1, start_us + 10_000_000 * epoch, 10);
+            frame.epoch = epoch.cast_unsigned();
+            link.send(agent_message::Kind::Frame(frame)).await;
+            acknowledged(&mut link, 1).await;
+        }
+        let stored = plane.app.store.newest_frames(plane.org, agent.server(), 9).await.expect("read");
+        assert_eq!(stored.len(), 2, "host {host}");
+    }
+    plane.stopped().await;
+}
+
+#[tokio::test]
 async fn poison_is_quarantined_and_what_follows_is_stored() {
     let plane = Plane::start().await;
     let mut agent = plane.enrolled().await;

@@ -209,3 +209,20 @@ fn parse_known(body: &[u8]) -> Option<(CommandId, i64, u64, Stage)> {
     };
     Some((Uuid::from_bytes(*id).into(), i64::from_le_bytes(*issued_at_us), u64::from_le_bytes(*last_seq), stage))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `/dev/null` takes every byte and can't be synced, so it shows whether a sync was asked for.
+    #[test]
+    fn what_must_be_durable_is_synced_and_a_failed_sync_is_told() {
+        let file = OpenOptions::new().write(true).open("/dev/null").expect("there");
+        let mut journal = Journal { path: "/dev/null".into(), file, bytes: 0, compact_beyond: u64::MAX };
+        let note = || [Note::Acknowledged { id: CommandId::generate(), seq: 1 }];
+        journal.append(&note(), false).expect("written");
+        let written = journal.bytes;
+        assert!(written > 0 && journal.append(&note(), true).is_err());
+        assert_eq!(journal.bytes, written, "what could not be made durable is written over");
+    }
+}

@@ -20,6 +20,7 @@ use muster_shared::{
 };
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use sqlx::Connection as _;
 use tempfile::TempDir;
 use tokio::{
     net::TcpStream,
@@ -113,6 +114,15 @@ impl Plane {
         let text = self.app.counters.render();
         let line = text.lines().find(|line| line.starts_with(&format!("{name_and_labels} ")));
         line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
+    }
+
+    /// Takes the database's write lock, as another process may; nothing can be stored until it lets go.
+    pub async fn hold_database(&self) -> sqlx::AnyConnection {
+        sqlx::any::install_default_drivers();
+        let address = format!("sqlite://{}", self.folder.path().join("muster.db").display());
+        let mut connection = sqlx::AnyConnection::connect(&address).await.expect("connected");
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.expect("held");
+        connection
     }
 
     pub async fn stopped(self) {
