@@ -1,6 +1,8 @@
 //! From arguments to a role. Everything is parsed before anything starts.
 
-use std::{future::Future, io, path::Path, process::ExitCode, sync::Arc};
+use std::{
+    future::Future, io, os::unix::process::CommandExt as _, path::Path, process::ExitCode, sync::Arc, time::Duration,
+};
 
 use clap::{Parser as _, error::ErrorKind};
 use muster_shared::wire;
@@ -12,11 +14,12 @@ use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::Subsc
 
 use crate::{
     clock::SystemClock,
-    config::{AgentConfig, Cli, Command, RoleArgs},
-    executor::{self, Executor, host::HostWork, socket},
+    config::{AfterArgs, AgentConfig, Cli, Command, RoleArgs},
+    executor::{self, Executor, host::HostWork, power::InitPower, socket},
     install::{self, users},
     join,
     link::{self, port::ExecutorPort, run::chain, session::HostWords},
+    os::boot::Boot,
     probe,
     sample::{Sampler, SamplerOptions},
     state::{Paths, StateError},
@@ -91,6 +94,7 @@ async fn dispatch(command: Command) -> Exit {
         Command::Probe(args) => {
             probe::run(args, io::stdout().lock()).await.map_err(|error| Failure::new(Exit::Failed, chain(&error)))
         }
+        Command::After(args) => after(&args).await,
         Command::Uninstall(args) => install::uninstall(&Paths::of(&args.state_dir), &mut io::stdout().lock()),
     };
     match outcome {
@@ -162,7 +166,7 @@ async fn executor(paths: &Paths, args: &RoleArgs) -> Result<(), Failure> {
     paths.create_run_dir(link_user.as_ref().map(|user| user.gid)).map_err(failed)?;
     let settings = executor::Settings {
         clock: Arc::new(SystemClock),
-        work: Arc::new(HostWork::default()),
+        work: Arc::new(HostWork::new(Arc::new(InitPower))),
         journal: paths.journal(),
         trust: paths.trust(),
         policy: paths.policy(),
@@ -176,6 +180,17 @@ async fn executor(paths: &Paths, args: &RoleArgs) -> Result<(), Failure> {
         served = socket::serve(listener, executor, allowed) => served.map_err(failed),
         () = stop_signal() => Ok(()),
     }
+}
+
+/// Becomes another program after a while. The executor starts this where the init system can't wait by itself, so that
+/// an order it has reported is given also if the executor is killed meanwhile.
+async fn after(args: &AfterArgs) -> Result<(), Failure> {
+    tokio::time::sleep(Duration::from_millis(args.milliseconds)).await;
+    let Some((program, arguments)) = args.program.split_first() else {
+        return Err(Failure::new(Exit::Usage, "no program was named"));
+    };
+    let error = std::process::Command::new(program).args(arguments).exec();
+    Err(Failure::new(Exit::Failed, format!("{program} can't be run: {error}")))
 }
 
 /// Has this process end when the supervisor does, however that ends.
@@ -209,7 +224,7 @@ fn host_words() -> HostWords {
     let claims = host_claims();
     HostWords {
         agent_version: claims.agent_version,
-        boot_id: read_line("/proc/sys/kernel/random/boot_id"),
+        boot_id: Boot::read(Path::new("/")).id,
         machine_id_sha256: claims.machine_id_sha256,
         hostname: claims.hostname,
     }

@@ -32,6 +32,9 @@ pub enum Command {
     Executor(RoleArgs),
     /// Look at this host once and print what was found.
     Probe(ProbeArgs),
+    /// Wait, then become another program.
+    #[command(hide = true)]
+    After(AfterArgs),
     /// Stop the agent and remove everything it has put on this host.
     Uninstall(StateArgs),
 }
@@ -77,6 +80,14 @@ pub struct RoleArgs {
     /// The supervisor's process; without it this one ends.
     #[arg(long, hide = true)]
     pub parent: Option<u32>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct AfterArgs {
+    #[arg(long)]
+    pub milliseconds: u64,
+    #[arg(last = true, required = true)]
+    pub program: Vec<String>,
 }
 
 /// The owner's settings: `agent.toml` beside the policy. Every one has a default.

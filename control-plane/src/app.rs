@@ -26,6 +26,7 @@ use crate::{
     link::{self, LinkContext},
     metrics::Heads,
     observability::Counters,
+    power::Power,
     preflight::Preflight,
     retention::keep_trimmed,
     servers::Servers,
@@ -59,6 +60,7 @@ pub struct App {
     pub bootstrap: Bootstrap,
     pub connection_test: ConnectionTest,
     pub facts: FactsRefresh,
+    pub power: Power,
     pub preflight: Preflight,
     pub counters: Counters,
     /// The agents' streams.
@@ -175,6 +177,7 @@ impl App {
                 agent_binaries.clone(),
                 clock.clone(),
             ),
+            power: Power::new(store.clone(), servers.clone(), commands.clone(), sessions.clone(), clock.clone()),
             heads: Heads::new(store.clone()),
             sessions,
             ledger,

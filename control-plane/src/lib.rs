@@ -24,6 +24,7 @@ pub mod link;
 pub mod metrics;
 pub mod observability;
 pub mod organizations;
+pub mod power;
 pub mod preflight;
 pub mod progress;
 pub mod retention;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::{CommandId, InvalidId, ServerId},
     policy::Family,
+    power::{InvalidWake, WakeArgs},
     wire,
 };
 
@@ -24,6 +25,12 @@ pub const MAX_CLOCK_SKEW_US: i64 = 60 * 1_000_000;
 pub enum CommandBody {
     RefreshFacts,
     Preflight(PreflightArgs),
+    /// Boot anew.
+    Reboot,
+    /// Power off, in order.
+    Stop,
+    /// Send a neighbour the packet that powers it on.
+    Wake(WakeArgs),
 }
 
 /// What a preflight run needs to know.
@@ -46,6 +53,9 @@ impl CommandBody {
         match self {
             Self::RefreshFacts => "refresh_facts",
             Self::Preflight(_) => "preflight",
+            Self::Reboot => "reboot",
+            Self::Stop => "stop",
+            Self::Wake(_) => "wake",
         }
     }
 
@@ -54,7 +64,23 @@ impl CommandBody {
     pub fn family(&self) -> Family {
         match self {
             Self::RefreshFacts | Self::Preflight(_) => Family::Observe,
+            Self::Reboot | Self::Stop | Self::Wake(_) => Family::Power,
         }
+    }
+
+    /// The server it is about, where that is not the one it runs on.
+    #[must_use]
+    pub fn target(&self) -> Option<ServerId> {
+        match self {
+            Self::Wake(args) => Some(args.target),
+            Self::RefreshFacts | Self::Preflight(_) | Self::Reboot | Self::Stop => None,
+        }
+    }
+
+    /// Whether it ends the boot of the host it runs on.
+    #[must_use]
+    pub fn ends_the_boot(&self) -> bool {
+        matches!(self, Self::Reboot | Self::Stop)
     }
 
     /// Whether running it again after a crash changes nothing on the host, so that a crash can be reported as a
@@ -172,6 +198,8 @@ pub enum InvalidEnvelope {
     UnknownKind,
     #[error("port {0} is out of range")]
     Port(u32),
+    #[error(transparent)]
+    Wake(#[from] InvalidWake),
 }
 
 impl From<&Envelope> for wire::CommandEnvelope {
@@ -210,6 +238,13 @@ impl From<&CommandBody> for wire::CommandBody {
                 ports: args.ports.iter().copied().map(u32::from).collect(),
                 connectivity_targets: args.connectivity_targets.clone(),
             }),
+            CommandBody::Reboot => Kind::Reboot(wire::Reboot {}),
+            CommandBody::Stop => Kind::Stop(wire::Stop {}),
+            CommandBody::Wake(args) => Kind::Wake(wire::Wake {
+                mac: args.mac.to_string(),
+                interface: args.interface.to_string(),
+                target_server_id: args.target.to_string(),
+            }),
         };
         Self { kind: Some(kind) }
     }
@@ -230,6 +265,13 @@ impl TryFrom<wire::CommandBody> for CommandBody {
                     .map(|port| u16::try_from(port).map_err(|_| InvalidEnvelope::Port(port)))
                     .collect::<Result<_, _>>()?,
                 connectivity_targets: args.connectivity_targets,
+            })),
+            Kind::Reboot(_) => Ok(Self::Reboot),
+            Kind::Stop(_) => Ok(Self::Stop),
+            Kind::Wake(args) => Ok(Self::Wake(WakeArgs {
+                mac: args.mac.parse()?,
+                interface: args.interface.parse()?,
+                target: args.target_server_id.parse()?,
             })),
         }
     }
@@ -283,6 +325,13 @@ mod tests {
                 username: "deploy".into(),
                 ports: vec![80],
                 connectivity_targets: vec!["127.0.0.1:9".into()],
+            }),
+            CommandBody::Reboot,
+            CommandBody::Stop,
+            CommandBody::Wake(WakeArgs {
+                mac: "02:42:ac:12:00:03".parse().expect("an address"),
+                interface: "eth0".parse().expect("a name"),
+                target: ServerId::generate(),
             }),
         ];
         for body in bodies {

@@ -32,6 +32,8 @@ pub struct Facts {
     pub mounts: Vec<Mount>,
     pub disks: Vec<Disk>,
     pub addresses: Vec<Address>,
+    /// Those that face a network: neither loopback nor the host's ends of containers' networks.
+    pub interfaces: Vec<Interface>,
     pub boot_id: String,
     pub booted_at_us: Option<i64>,
     /// The system's wish to be rebooted, and who wishes it.
@@ -158,6 +160,27 @@ pub struct Address {
     /// Without a prefix length.
     pub ip: String,
     pub mac: String,
+}
+
+/// An interface that faces a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct Interface {
+    pub name: String,
+    /// Six bytes in lower-case hex, between colons.
+    pub mac: String,
+    pub addresses: Vec<InterfaceAddress>,
+}
+
+/// An address and the network it stands in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct InterfaceAddress {
+    pub ip: String,
+    /// Bits of the address that name the network.
+    pub prefix: u8,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

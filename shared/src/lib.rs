@@ -8,6 +8,7 @@ pub mod facts;
 pub mod id;
 pub mod metric;
 pub mod policy;
+pub mod power;
 pub mod preflight;
 pub mod seal;
 pub mod sign;

@@ -16,7 +16,7 @@ pub enum Family {
     Fix,
     /// Changes to who may log in and what is reachable.
     Secure,
-    /// Reboot, stop.
+    /// Reboot, stop, and waking a neighbour.
     Power,
     /// A new agent binary.
     Update,

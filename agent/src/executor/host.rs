@@ -1,5 +1,7 @@
 //! The host's own answers: probing in earnest.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use muster_shared::{
     command::CommandBody,
@@ -8,15 +10,27 @@ use muster_shared::{
 };
 use tokio::sync::{Mutex, mpsc};
 
-use super::{machine::finished, work::Work};
+use super::{
+    machine::{Begun, finished},
+    power::{self, Power},
+    work::Work,
+};
 use crate::probe::{ProbeOptions, collect_facts, read_containers, run_preflight};
 
-/// Reads this host.
-#[derive(Default)]
+/// Reads this host, and ends its boot.
 pub struct HostWork {
+    power: Arc<dyn Power>,
     /// The last facts and containers: what can't have changed since is taken over from them.
     facts: Mutex<Option<Facts>>,
     containers: Mutex<Vec<Container>>,
+}
+
+impl HostWork {
+    /// Work on this host, whose boot ends through `power`.
+    #[must_use]
+    pub fn new(power: Arc<dyn Power>) -> Self {
+        Self { power, facts: Mutex::default(), containers: Mutex::default() }
+    }
 }
 
 #[async_trait]
@@ -38,7 +52,18 @@ impl Work for HostWork {
                 .await;
                 answered(serde_json::to_string(&report).map(Answer::PreflightJson))
             }
+            CommandBody::Reboot => power::reboot(self.power.as_ref(), &progress).await,
+            CommandBody::Stop => power::stop(self.power.as_ref()).await,
+            CommandBody::Wake(args) => power::wake(self.power.as_ref(), &args).await,
         }
+    }
+
+    async fn settle(&self, body: CommandBody, begun: Begun, now_us: i64) -> wire::Finished {
+        power::settle(self.power.as_ref(), &body, &begun, now_us).await
+    }
+
+    fn boot_id(&self) -> String {
+        self.power.boot().id
     }
 
     async fn facts_json(&self) -> Result<String, String> {

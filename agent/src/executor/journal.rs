@@ -19,7 +19,7 @@ use muster_shared::{
 use prost::Message as _;
 use uuid::Uuid;
 
-use super::machine::{Entry, Machine, Note, Stage};
+use super::machine::{Begun, Entry, Machine, Note, Stage};
 use crate::durable::{self, Record};
 
 const SUBMITTED: u8 = 1;
@@ -160,7 +160,7 @@ fn learn(entries: &mut BTreeMap<CommandId, Entry>, kind: u8, body: &[u8]) -> Opt
             let entry = entries.entry(id).or_insert_with(|| Entry {
                 command: None,
                 issued_at_us,
-                stage,
+                stage: stage.clone(),
                 last_seq,
                 updates: VecDeque::new(),
             });
@@ -170,7 +170,9 @@ fn learn(entries: &mut BTreeMap<CommandId, Entry>, kind: u8, body: &[u8]) -> Opt
             let update = wire::CommandUpdate::decode(body).ok()?;
             let entry = entries.get_mut(&update.command_id.parse().ok()?)?;
             match update.kind {
-                Some(Kind::Started(_)) if entry.stage == Stage::Received => entry.stage = Stage::Started,
+                Some(Kind::Started(ref started)) if entry.stage == Stage::Received => {
+                    entry.stage = Stage::Started(Begun { at_us: update.at_us, boot: started.boot.clone() });
+                }
                 Some(Kind::Finished(_)) => (entry.stage, entry.command) = (Stage::Finished, None),
                 _ => {}
             }
@@ -190,11 +192,15 @@ fn known(id: CommandId, entry: &Entry) -> Vec<u8> {
     let mut body = id.as_uuid().as_bytes().to_vec();
     body.extend_from_slice(&entry.issued_at_us.to_le_bytes());
     body.extend_from_slice(&entry.last_seq.to_le_bytes());
-    body.push(match entry.stage {
-        Stage::Received => 0,
-        Stage::Started => 1,
-        Stage::Finished => 2,
-    });
+    match &entry.stage {
+        Stage::Received => body.push(0),
+        Stage::Started(begun) => {
+            body.push(1);
+            body.extend_from_slice(&begun.at_us.to_le_bytes());
+            body.extend_from_slice(begun.boot.as_bytes());
+        }
+        Stage::Finished => body.push(2),
+    }
     body
 }
 
@@ -202,12 +208,19 @@ fn parse_known(body: &[u8]) -> Option<(CommandId, i64, u64, Stage)> {
     let (id, rest) = body.split_first_chunk::<16>()?;
     let (issued_at_us, rest) = rest.split_first_chunk::<8>()?;
     let (last_seq, rest) = rest.split_first_chunk::<8>()?;
-    let stage = match rest.first()? {
+    let (stage, rest) = rest.split_first()?;
+    let stage = match stage {
         0 => Stage::Received,
-        1 => Stage::Started,
+        1 => Stage::Started(parse_begun(rest)),
         _ => Stage::Finished,
     };
     Some((Uuid::from_bytes(*id).into(), i64::from_le_bytes(*issued_at_us), u64::from_le_bytes(*last_seq), stage))
+}
+
+/// An earlier version wrote nothing of the start.
+fn parse_begun(rest: &[u8]) -> Begun {
+    let Some((at_us, boot)) = rest.split_first_chunk::<8>() else { return Begun::default() };
+    Begun { at_us: i64::from_le_bytes(*at_us), boot: String::from_utf8_lossy(boot).into_owned() }
 }
 
 #[cfg(test)]

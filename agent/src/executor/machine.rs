@@ -2,7 +2,8 @@
 //!
 //! A command goes received → started → finished. `started` is on disk before the effect begins, so whatever is killed
 //! when, a command begins at most once. A command that had started when the process died is failed if it only reads
-//! and indeterminate otherwise; it is never run again. Updates are kept until they are acknowledged.
+//! and judged by reading otherwise ([`Action::Settle`]); it is never run again. While the host is about to go down it
+//! takes and starts no further command. Updates are kept until they are acknowledged.
 //!
 //! What was seen is remembered after its end too, so that a replay is recognised; when more than [`MAX_REMEMBERED`] are
 //! remembered the oldest go, and from then on whatever was issued no later than they is refused.
@@ -35,6 +36,10 @@ pub enum Event {
     Cancelled(CommandId),
     Progressed(CommandId, wire::Progress),
     Ended(CommandId, wire::Finished),
+    /// How a command ended that an earlier process had started.
+    Settled(CommandId, wire::Finished),
+    /// The host is up long after it should have been powered off.
+    StillUp(CommandId),
     Acknowledged {
         id: CommandId,
         seq: u64,
@@ -63,6 +68,8 @@ pub enum Action {
     Report(wire::CommandUpdate),
     /// Begin the effect; tell [`Event::Progressed`] and [`Event::Ended`].
     Run { id: CommandId, body: CommandBody },
+    /// Find out, by reading only, how this ended; tell [`Event::Settled`].
+    Settle { id: CommandId, body: CommandBody, begun: Begun },
 }
 
 /// Every command this host knows of.
@@ -74,6 +81,10 @@ pub struct Machine {
     /// Whatever was issued until then and isn't remembered counts as seen.
     pub(super) forgotten_until_us: i64,
     policy: Policy,
+    /// The boot that goes on.
+    boot_id: String,
+    /// The command that ends it.
+    going_down: Option<CommandId>,
 }
 
 /// One command.
@@ -88,11 +99,19 @@ pub(super) struct Entry {
     pub(super) updates: VecDeque<wire::CommandUpdate>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stage {
     Received,
-    Started,
+    Started(Begun),
     Finished,
+}
+
+/// The start of a command.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Begun {
+    pub at_us: i64,
+    /// The id of the boot in which it was, where the command ends the boot; empty otherwise.
+    pub boot: String,
 }
 
 impl Machine {
@@ -106,6 +125,11 @@ impl Machine {
         self.policy = policy;
     }
 
+    /// Which boot of the host goes on; it does for as long as this process lives.
+    pub fn set_boot_id(&mut self, boot_id: String) {
+        self.boot_id = boot_id;
+    }
+
     /// Judges what was unfinished when the process ended; call once, before any event.
     pub fn recover(&mut self, now_us: i64) -> Vec<Action> {
         let mut actions = Vec::new();
@@ -113,12 +137,11 @@ impl Machine {
             .entries
             .iter()
             .filter(|(_, entry)| entry.stage != Stage::Finished)
-            .map(|(id, entry)| (*id, entry.stage))
+            .map(|(id, entry)| (*id, entry.stage.clone()))
             .collect();
         for (id, stage) in unfinished {
-            let read_only = self.body(id).is_some_and(CommandBody::is_read_only);
-            match stage {
-                Stage::Started if read_only => {
+            match (stage, self.body(id).cloned()) {
+                (Stage::Started(_), Some(body)) if body.is_read_only() => {
                     let finished = finished(
                         CommandOutcome::Failed,
                         "crashed",
@@ -126,14 +149,12 @@ impl Machine {
                     );
                     self.finish(id, finished, now_us, &mut actions);
                 }
-                Stage::Started => {
-                    let finished = finished(
-                        CommandOutcome::Indeterminate,
-                        "crashed",
-                        "the agent stopped while the command ran and can't tell how it ended; look at the host",
-                    );
-                    self.finish(id, finished, now_us, &mut actions);
+                (Stage::Started(begun), Some(body)) => {
+                    self.running.insert(body.family(), id);
+                    self.going_down = if body.ends_the_boot() { Some(id) } else { self.going_down };
+                    actions.push(Action::Settle { id, body, begun });
                 }
+                (Stage::Started(_), None) => self.finish(id, crashed(), now_us, &mut actions),
                 _ => self.waiting.push_back(id),
             }
         }
@@ -152,10 +173,18 @@ impl Machine {
             Event::Cancelled(id) => self.cancelled(id, now_us, &mut actions),
             Event::Progressed(id, progress) => self.progressed(id, progress, now_us, &mut actions),
             Event::Ended(id, finished) => {
-                if self.entries.get(&id).is_some_and(|entry| entry.stage == Stage::Started) {
-                    self.finish(id, finished, now_us, &mut actions);
+                let stopped = finished.outcome() == CommandOutcome::Succeeded;
+                let stays = stopped && self.body(id).is_some_and(CommandBody::ends_the_boot);
+                self.ended(id, finished, now_us, &mut actions);
+                if self.going_down == Some(id) && !stays {
+                    self.going_down = None;
                 }
             }
+            Event::Settled(id, finished) => {
+                self.ended(id, finished, now_us, &mut actions);
+                self.going_down.take_if(|going| *going == id);
+            }
+            Event::StillUp(id) => _ = self.going_down.take_if(|going| *going == id),
             Event::Acknowledged { id, seq } => self.acknowledged(id, seq, &mut actions),
             Event::NotKept(id) => return self.not_kept(id, now_us),
             Event::Woke => {}
@@ -190,6 +219,12 @@ impl Machine {
             actions.push(Action::Report(replayed(id, 1, now_us)));
             return;
         }
+        if self.going_down.is_some() {
+            let detail = "this host is about to go down; ask again when it is back";
+            let refused = finished(CommandOutcome::Refused, "going_down", detail);
+            actions.push(Action::Report(update(id, 1, now_us, Kind::Finished(refused))));
+            return;
+        }
         let unacknowledged = self.entries.values().filter(|entry| !entry.updates.is_empty()).count();
         if self.waiting.len() >= MAX_WAITING || unacknowledged >= MAX_UNACKNOWLEDGED {
             let busy =
@@ -212,6 +247,12 @@ impl Machine {
         actions.push(Action::Report(received));
     }
 
+    fn ended(&mut self, id: CommandId, finished: wire::Finished, now_us: i64, actions: &mut Vec<Action>) {
+        if self.entries.get(&id).is_some_and(Entry::is_started) {
+            self.finish(id, finished, now_us, actions);
+        }
+    }
+
     fn cancelled(&mut self, id: CommandId, now_us: i64, actions: &mut Vec<Action>) {
         if self.entries.get(&id).is_some_and(|entry| entry.stage == Stage::Received) {
             let cancelled = finished(CommandOutcome::Cancelled, "cancelled", "cancelled before it started");
@@ -220,7 +261,7 @@ impl Machine {
     }
 
     fn progressed(&mut self, id: CommandId, progress: wire::Progress, now_us: i64, actions: &mut Vec<Action>) {
-        let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.stage == Stage::Started) else { return };
+        let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.is_started()) else { return };
         if entry.last_seq >= MAX_PROGRESS_UPDATES {
             return;
         }
@@ -265,11 +306,12 @@ impl Machine {
                 let refused = finished(CommandOutcome::Refused, "journal_unavailable", detail);
                 vec![Action::Report(update(id, 1, now_us, Kind::Finished(refused)))]
             }
-            Stage::Started if self.running.values().any(|running| *running == id) && entry.just_started() => {
+            Stage::Started(_) if self.running.values().any(|running| *running == id) && entry.just_started() => {
                 entry.updates.pop_back();
                 entry.last_seq -= 1;
                 entry.stage = Stage::Received;
                 self.running.retain(|_, running| *running != id);
+                self.going_down.take_if(|going| *going == id);
                 self.waiting.push_front(id);
                 Vec::new()
             }
@@ -294,12 +336,14 @@ impl Machine {
                     "this host's policy does not allow the family {family}; its owner can allow it in policy.toml"
                 );
                 self.finish(id, finished(CommandOutcome::Refused, "policy_refused", &detail), now_us, actions);
-            } else if self.running.contains_key(&family) {
+            } else if self.running.contains_key(&family) || self.going_down.is_some() {
                 self.waiting.push_back(id);
             } else if let Some(entry) = self.entries.get_mut(&id) {
                 self.running.insert(family, id);
-                entry.stage = Stage::Started;
-                let started = entry.next_update(id, now_us, Kind::Started(wire::Started {}));
+                let boot = if body.ends_the_boot() { self.boot_id.clone() } else { String::new() };
+                self.going_down = body.ends_the_boot().then_some(id);
+                entry.stage = Stage::Started(Begun { at_us: now_us, boot: boot.clone() });
+                let started = entry.next_update(id, now_us, Kind::Started(wire::Started { boot }));
                 actions.push(Action::Keep { id, notes: vec![Note::Update(started.clone())], durable: true });
                 actions.push(Action::Report(started));
                 actions.push(Action::Run { id, body });
@@ -331,9 +375,20 @@ impl Entry {
         update
     }
 
+    fn is_started(&self) -> bool {
+        matches!(self.stage, Stage::Started(_))
+    }
+
     fn just_started(&self) -> bool {
         matches!(self.updates.back().and_then(|update| update.kind.as_ref()), Some(Kind::Started(_)))
     }
+}
+
+/// The ending of what nothing can be found out about.
+#[must_use]
+pub fn crashed() -> wire::Finished {
+    let detail = "the agent stopped while the command ran and can't tell how it ended; look at the host";
+    finished(CommandOutcome::Indeterminate, "crashed", detail)
 }
 
 /// An ending in a machine's word and a person's words.

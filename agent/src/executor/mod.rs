@@ -7,12 +7,13 @@
 pub mod host;
 pub mod journal;
 pub mod machine;
+pub mod power;
 pub mod socket;
 pub mod trust;
 pub mod work;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     io,
     path::PathBuf,
     sync::Arc,
@@ -20,15 +21,16 @@ use std::{
 };
 
 use muster_shared::{
+    command::CommandBody,
     id::CommandId,
-    policy::Policy,
+    policy::{Family, Policy},
     sign,
     wire::{self, CommandOutcome, command_update::Kind, executor_reply, executor_request},
 };
 use prost::Message as _;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use self::{
@@ -45,6 +47,8 @@ const INBOX: usize = 256;
 const REPLIES: usize = 256;
 /// How often what waits is looked at again: a full disk may have room, a command may have expired.
 const WAKE_EVERY: Duration = Duration::from_secs(5);
+/// How long the link may take to send what it holds before the host is powered off; the rest stays on its disk.
+const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the executor needs.
 pub struct Settings {
@@ -92,6 +96,8 @@ impl Executor {
             machine,
             connections: BTreeMap::new(),
             next_connection: 0,
+            drained: None,
+            policy: Policy::default(),
             inbox: inbox.downgrade(),
         };
         tokio::spawn(task.run(messages));
@@ -111,6 +117,8 @@ struct Peer {
     subscribed: bool,
     /// Its queue was full: it needs everything again.
     behind: bool,
+    /// What its last hello said.
+    told: BTreeSet<Family>,
 }
 
 struct Task {
@@ -120,12 +128,17 @@ struct Task {
     machine: Machine,
     connections: BTreeMap<u64, Peer>,
     next_connection: u64,
+    /// Waits for the link to have sent what it holds.
+    drained: Option<oneshot::Sender<()>>,
+    /// As last read.
+    policy: Policy,
     inbox: mpsc::WeakSender<Message>,
 }
 
 impl Task {
     async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
-        self.machine.set_policy(self.policy());
+        self.machine.set_boot_id(self.settings.work.boot_id());
+        self.read_policy();
         let actions = self.machine.recover(self.settings.clock.now_us());
         self.obey(actions);
         let mut wake = interval(WAKE_EVERY);
@@ -148,14 +161,12 @@ impl Task {
     fn connect(&mut self, answer: oneshot::Sender<Connection>) {
         let (replies, answers) = mpsc::channel(REPLIES);
         let (requests, mut asked) = mpsc::channel(INBOX);
-        let allowed = self.policy().allow.into_iter().map(|family| family.to_string()).collect();
-        let hello =
-            wire::ExecutorHello { agent_version: env!("CARGO_PKG_VERSION").to_owned(), allowed_families: allowed };
+        self.read_policy();
         // A fresh queue has room.
-        let _ = replies.try_send(reply(executor_reply::Kind::Hello(hello)));
+        let _ = replies.try_send(hello(&self.policy));
         let id = self.next_connection;
         self.next_connection += 1;
-        self.connections.insert(id, Peer { replies, subscribed: false, behind: false });
+        self.connections.insert(id, Peer { replies, subscribed: false, behind: false, told: self.policy.allow.clone() });
         let Some(inbox) = self.inbox.upgrade() else { return };
         tokio::spawn(async move {
             while let Some(request) = asked.recv().await {
@@ -189,6 +200,11 @@ impl Task {
             }
             Some(Kind::ReadFacts(_)) => self.read(from, |answers| async move { answers.facts().await }),
             Some(Kind::ReadContainers(_)) => self.read(from, |answers| async move { answers.containers().await }),
+            Some(Kind::Drained(_)) => {
+                if let Some(waiting) = self.drained.take() {
+                    let _ = waiting.send(());
+                }
+            }
             None => self.answer(from, error("unknown_request", "this executor does not know the request")),
         }
     }
@@ -225,7 +241,7 @@ impl Task {
     }
 
     fn happened(&mut self, event: Event) {
-        self.machine.set_policy(self.policy());
+        self.read_policy();
         let actions = self.machine.handle(event, self.settings.clock.now_us());
         self.obey(actions);
         if let Err(cause) = self.journal.compact_if_grown(&self.machine) {
@@ -257,6 +273,7 @@ impl Task {
                         self.begin(id, body);
                     }
                 }
+                Action::Settle { id, body, begun } => self.settle(id, body, begun),
             }
         }
         for id in not_kept {
@@ -269,8 +286,10 @@ impl Task {
         }
     }
 
-    fn begin(&self, id: CommandId, body: muster_shared::command::CommandBody) {
+    fn begin(&mut self, id: CommandId, body: CommandBody) {
         let Some(inbox) = self.inbox.upgrade() else { return };
+        let stops = body == CommandBody::Stop;
+        let drained = stops.then(|| self.drain());
         let work = Arc::clone(&self.settings.work);
         tokio::spawn(async move {
             let (progress, mut reported) = mpsc::channel(work::PROGRESS);
@@ -279,8 +298,40 @@ impl Task {
                     let _ = inbox.send(Message::Happened(Event::Progressed(id, progress))).await;
                 }
             };
-            let (finished, ()) = tokio::join!(work::run_within_limit(work.as_ref(), body, progress), forward);
+            let run = async {
+                if let Some(drained) = drained {
+                    power::tell(&progress, "sending what this host holds");
+                    // Whoever was to answer may be gone; what it holds is on its disk.
+                    let _ = timeout(DRAIN_WITHIN, drained).await;
+                    power::tell(&progress, "powering off");
+                }
+                work::run_within_limit(work.as_ref(), body, progress).await
+            };
+            let (finished, ()) = tokio::join!(run, forward);
             let _ = inbox.send(Message::Happened(Event::Ended(id, finished))).await;
+            if stops {
+                sleep(power::BOOT_ENDS_WITHIN).await;
+                let _ = inbox.send(Message::Happened(Event::StillUp(id))).await;
+            }
+        });
+    }
+
+    /// Has the link send what it holds; the answer comes when that is done, or fails at once where there is no link.
+    fn drain(&mut self) -> oneshot::Receiver<()> {
+        let (waiting, drained) = oneshot::channel();
+        let asked = self.connections.values().filter(|peer| peer.subscribed);
+        let asked =
+            asked.filter(|peer| peer.replies.try_send(reply(executor_reply::Kind::Drain(wire::Drain {}))).is_ok());
+        self.drained = (asked.count() > 0).then_some(waiting);
+        drained
+    }
+
+    fn settle(&self, id: CommandId, body: CommandBody, begun: machine::Begun) {
+        let Some(inbox) = self.inbox.upgrade() else { return };
+        let (work, now_us) = (Arc::clone(&self.settings.work), self.settings.clock.now_us());
+        tokio::spawn(async move {
+            let finished = work.settle(body, begun, now_us).await;
+            let _ = inbox.send(Message::Happened(Event::Settled(id, finished))).await;
         });
     }
 
@@ -300,8 +351,13 @@ impl Task {
         }
     }
 
-    /// Gives those that are behind everything again, as far as it fits.
+    /// Tells of a changed policy, and gives those that are behind everything again, as far as it fits.
     fn catch_up(&mut self) {
+        for peer in self.connections.values_mut().filter(|peer| peer.told != self.policy.allow) {
+            if peer.replies.try_send(hello(&self.policy)).is_ok() {
+                peer.told.clone_from(&self.policy.allow);
+            }
+        }
         let room = |peer: &Peer| peer.replies.capacity() > REPLIES / 2;
         for peer in self.connections.values_mut().filter(|peer| peer.behind && room(peer)) {
             let all = self.machine.unacknowledged();
@@ -319,12 +375,19 @@ impl Task {
         }
     }
 
-    fn policy(&self) -> Policy {
-        trust::load_policy(&self.settings.policy).unwrap_or_else(|cause| {
+    fn read_policy(&mut self) {
+        self.policy = trust::load_policy(&self.settings.policy).unwrap_or_else(|cause| {
             tracing::error!(%cause, "the host's policy can't be relied on, so nothing is allowed");
-            Policy { allow: Default::default() }
-        })
+            Policy { allow: BTreeSet::new() }
+        });
+        self.machine.set_policy(self.policy.clone());
     }
+}
+
+fn hello(policy: &Policy) -> wire::ExecutorReply {
+    let allowed_families = policy.allow.iter().map(ToString::to_string).collect();
+    let agent_version = env!("CARGO_PKG_VERSION").to_owned();
+    reply(executor_reply::Kind::Hello(wire::ExecutorHello { agent_version, allowed_families }))
 }
 
 fn claimed_id(signed: &wire::SignedCommand) -> Option<CommandId> {

@@ -12,12 +12,19 @@ use muster_shared::{
 };
 use tokio::sync::{Mutex, mpsc};
 
-use super::{error, machine::finished, reply};
+use super::{
+    error,
+    machine::{Begun, crashed, finished},
+    power::BOOT_ENDS_WITHIN,
+    reply,
+};
 
 /// Progress waiting to be journalled; a command waits when it is full.
 pub(super) const PROGRESS: usize = 64;
-/// How long a command that only reads may take.
+/// How long a command may take that does not end the boot.
 pub const RUN_WITHIN: Duration = Duration::from_secs(120);
+/// How long one may that does, with what comes before and after.
+const REBOOT_WITHIN: Duration = BOOT_ENDS_WITHIN.saturating_add(Duration::from_secs(60));
 /// How long an answer is as good as a new one.
 const FACTS_FRESH: Duration = Duration::from_secs(5);
 const CONTAINERS_FRESH: Duration = Duration::from_secs(1);
@@ -28,6 +35,16 @@ pub trait Work: Send + Sync + 'static {
     /// Carries out `body`, telling `progress` on the way.
     async fn run(&self, body: CommandBody, progress: mpsc::Sender<wire::Progress>) -> wire::Finished;
 
+    /// Finds out, by reading only, how `body` ended, which an earlier process had started.
+    async fn settle(&self, _body: CommandBody, _begun: Begun, _now_us: i64) -> wire::Finished {
+        crashed()
+    }
+
+    /// The id of the boot that goes on; empty where it can't be told.
+    fn boot_id(&self) -> String {
+        String::new()
+    }
+
     /// The host's facts as JSON, or why there are none.
     async fn facts_json(&self) -> Result<String, String>;
 
@@ -35,14 +52,15 @@ pub trait Work: Send + Sync + 'static {
     async fn containers_json(&self) -> Result<String, String>;
 }
 
-/// Runs `body`, giving it up after [`RUN_WITHIN`].
+/// Runs `body`, giving it up when it takes too long.
 pub(super) async fn run_within_limit(
     work: &dyn Work,
     body: CommandBody,
     progress: mpsc::Sender<wire::Progress>,
 ) -> wire::Finished {
     let outcome = if body.is_read_only() { CommandOutcome::Failed } else { CommandOutcome::Indeterminate };
-    tokio::time::timeout(RUN_WITHIN, work.run(body, progress)).await.unwrap_or_else(|_| {
+    let limit = if body.ends_the_boot() { REBOOT_WITHIN } else { RUN_WITHIN };
+    tokio::time::timeout(limit, work.run(body, progress)).await.unwrap_or_else(|_| {
         finished(outcome, "timed_out", "the host did not finish in time; look at its load and its disks")
     })
 }

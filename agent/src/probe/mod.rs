@@ -8,7 +8,7 @@ mod docker;
 mod facts;
 mod host;
 mod preflight;
-mod program;
+pub(crate) mod program;
 
 use std::{path::PathBuf, time::Duration};
 

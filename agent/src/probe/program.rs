@@ -10,19 +10,19 @@ use crate::os::text;
 const MAX_OUTPUT_BYTES: u64 = 1 << 20;
 /// Longest part of a program's complaint that is quoted.
 const MAX_COMPLAINT_BYTES: usize = 200;
-const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin";
+pub(crate) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin";
 
 /// What a program said.
 #[derive(Debug)]
-pub(super) struct Output {
-    pub(super) code: Option<i32>,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
+pub(crate) struct Output {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// Why there is no answer from a program.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ProgramError {
+pub(crate) enum ProgramError {
     #[error("{0} is not installed")]
     NotInstalled(String),
     #[error("{program} did not finish within {limit:?}")]
@@ -34,7 +34,7 @@ pub(super) enum ProgramError {
 }
 
 /// Runs `program` with `arguments` and waits for its end, at most `limit`; then it is killed.
-pub(super) async fn run(program: &str, arguments: &[&str], limit: Duration) -> Result<Output, ProgramError> {
+pub(crate) async fn run(program: &str, arguments: &[&str], limit: Duration) -> Result<Output, ProgramError> {
     let not_run = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => ProgramError::NotInstalled(program.to_owned()),
         _ => ProgramError::NotRun { program: program.to_owned(), source },
@@ -61,7 +61,7 @@ pub(super) async fn run(program: &str, arguments: &[&str], limit: Duration) -> R
 }
 
 /// [`run`], where anything but exit code 0 is a failure.
-pub(super) async fn run_well(program: &str, arguments: &[&str], limit: Duration) -> Result<Output, ProgramError> {
+pub(crate) async fn run_well(program: &str, arguments: &[&str], limit: Duration) -> Result<Output, ProgramError> {
     let output = run(program, arguments, limit).await?;
     if output.code == Some(0) {
         return Ok(output);

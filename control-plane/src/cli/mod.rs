@@ -13,6 +13,7 @@ mod failure;
 mod host_key;
 mod join_tokens;
 mod output;
+mod power;
 mod progress;
 mod runs;
 mod servers;

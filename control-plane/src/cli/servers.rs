@@ -8,6 +8,7 @@ use super::{
     connection::ConnectionArgs,
     failure::Failure,
     output::Output,
+    power::{Action, PowerArgs},
     table::{self, ago, or_dash},
 };
 use crate::{api::model::server::Vm, clock::Clock};
@@ -47,6 +48,12 @@ pub enum ServersCommand {
         #[command(flatten)]
         connection: ConnectionArgs,
     },
+    /// Boot a server anew.
+    Reboot(PowerArgs),
+    /// Have a server's agent send what it holds, and power the server off.
+    Stop(PowerArgs),
+    /// Wake a server through another one on its network (Wake-on-LAN).
+    Start(PowerArgs),
 }
 
 /// Which servers to list.
@@ -102,6 +109,9 @@ impl ServersCommand {
     pub async fn run(self, fleet: &mut Fleet, output: &mut Output<'_>) -> Result<(), Failure> {
         let server = match self {
             Self::List(args) => return list(args, fleet, output).await,
+            Self::Reboot(args) => return args.run(Action::Reboot, fleet, output).await,
+            Self::Stop(args) => return args.run(Action::Stop, fleet, output).await,
+            Self::Start(args) => return args.run(Action::Start, fleet, output).await,
             Self::Show { server } => {
                 fleet.get_server(wire::GetServerRequest { server, include_facts: false }).await?.into_inner()
             }

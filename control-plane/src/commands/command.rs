@@ -4,6 +4,7 @@ use muster_shared::{
     command::{CommandBody, CommandState, Envelope, MAX_LINE_BYTES, MAX_PROGRESS_UPDATES},
     facts::{Facts, MAX_FACTS_BYTES},
     id::{CommandId, InvalidId, OrgId, ServerId, UserId},
+    power::{POWERING_OFF, RebootReport},
     preflight::{CheckResult, PreflightReport},
     wire,
 };
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 /// Longest word and longest detail kept of an outcome, in bytes; the rest is cut.
 const MAX_CODE_BYTES: usize = 64;
 const MAX_DETAIL_BYTES: usize = 4096;
+/// Largest report of a reboot, in bytes of JSON.
+const MAX_REBOOT_BYTES: usize = 1024;
 /// Highest sequence accepted: all progress, and the steps around it.
 const MAX_SEQ: u64 = MAX_PROGRESS_UPDATES + 16;
 
@@ -27,7 +30,7 @@ pub struct Command {
     pub code: String,
     /// A person's words.
     pub detail: String,
-    /// The facts or the preflight report, as JSON.
+    /// The facts, the preflight report or the reboot's, as JSON.
     pub result: Option<serde_json::Value>,
     pub created_by: UserId,
     pub created_at_us: i64,
@@ -90,6 +93,7 @@ pub enum CommandResult {
     /// The facts document, as the host wrote it.
     Facts(String),
     Preflight(PreflightReport),
+    Reboot(RebootReport),
 }
 
 /// An update that can't be understood. Repeating it would not help, so it is acknowledged, counted and dropped.
@@ -145,8 +149,11 @@ fn parse_finished(finished: wire::Finished) -> Finished {
 
 fn parse_result(result: wire::finished::Result) -> Result<CommandResult, &'static str> {
     use wire::finished::Result as WireResult;
-    let (WireResult::FactsJson(json) | WireResult::PreflightJson(json)) = &result;
-    if json.len() > MAX_FACTS_BYTES {
+    let (json, max_bytes) = match &result {
+        WireResult::FactsJson(json) | WireResult::PreflightJson(json) => (json, MAX_FACTS_BYTES),
+        WireResult::RebootJson(json) => (json, MAX_REBOOT_BYTES),
+    };
+    if json.len() > max_bytes {
         return Err("it is too large");
     }
     match result {
@@ -156,6 +163,9 @@ fn parse_result(result: wire::finished::Result) -> Result<CommandResult, &'stati
         },
         WireResult::PreflightJson(json) => {
             serde_json::from_str(&json).map(CommandResult::Preflight).map_err(|_| "it is no preflight report")
+        }
+        WireResult::RebootJson(json) => {
+            serde_json::from_str(&json).map(CommandResult::Reboot).map_err(|_| "it is no report of a reboot")
         }
     }
 }
@@ -178,6 +188,14 @@ impl Step {
             Self::Line(_) | Self::Check(_) => None,
         }
     }
+}
+
+/// Whether the host reports with `step` that it powers off now. One that was powered off and has booted again since
+/// says something else.
+#[must_use]
+pub fn powers_off(body: &CommandBody, step: &Step) -> bool {
+    let ends_well = |end: &Finished| end.state == CommandState::Succeeded && end.code == POWERING_OFF;
+    *body == CommandBody::Stop && matches!(step, Step::Finished(end) if ends_well(end))
 }
 
 /// The state a command in `state` goes to with `step`, if it goes anywhere. Steps arrive at least once and late.

@@ -5,11 +5,15 @@
 //! it may be pushed any number of times. What the host reports is stored, then acknowledged. A command that was pushed
 //! at least once is never called expired before the host had time to report that it ran after all.
 
+mod awaiting;
 mod command;
 mod reconcile;
 mod watch;
 
-pub use command::{Command, CommandResult, Finished, InvalidUpdate, Step, Update, next_state, parse_update};
+pub use awaiting::{Awaited, UP_WITHIN_US, awaits_target};
+pub use command::{
+    Command, CommandResult, Finished, InvalidUpdate, Step, Update, next_state, parse_update, powers_off,
+};
 pub use reconcile::keep_reconciled;
 pub use watch::CommandEvent;
 
@@ -158,7 +162,7 @@ impl Commands {
         self.store.command(org, id).await?.ok_or_else(|| Error::not_found("command"))
     }
 
-    /// A page of commands, newest first, of one server or of all.
+    /// A page of commands, newest first, that one server carries out or is the target of, or of all.
     ///
     /// # Errors
     /// [`Error`] when the store fails.
@@ -267,6 +271,7 @@ impl Commands {
         let kept = match result {
             CommandResult::Facts(json) => self.servers.record_facts(org, server, json.as_bytes(), at_us, now_us).await,
             CommandResult::Preflight(report) => self.servers.record_preflight(org, server, report).await,
+            CommandResult::Reboot(_) => Ok(()),
         };
         match kept {
             // The step is stored with it; only the server's record does without. Repeating would not mend it.

@@ -31,6 +31,7 @@ impl Commands {
         for ended in self.store.expire_commands(now_us, REPORT_GRACE_US).await? {
             self.events.publish(ended.org_id, ended.server_id, EventKind::CommandChanged(ended.id));
         }
+        self.end_awaited(now_us).await?;
         for server in self.store.servers_with_waiting_commands(now_us).await? {
             self.wake.wake(server);
         }

@@ -53,6 +53,8 @@ pub enum SessionOutcome {
 
 /// How often opening starts over when another session of the same host opens at the same moment.
 const ATTEMPTS: usize = 8;
+/// How long after a host said that it powers off its disconnecting means that it did.
+const STOPS_WITHIN_US: i64 = 5 * 60 * 1_000_000;
 
 struct Standing {
     org_id: OrgId,
@@ -76,9 +78,15 @@ impl Store {
         )
         .execute(&mut *tx)
         .await?;
-        let done = sqlx::query("UPDATE servers SET agent_status = 'offline' WHERE agent_status = 'online'")
-            .execute(&mut *tx)
-            .await?;
+        // A host that was powering off when it was last seen has gone, also if nobody saw it go.
+        let done = sqlx::query(
+            "UPDATE servers SET agent_status = 'offline', status = CASE WHEN stopping_at_us IS NOT NULL \
+             AND stopping_at_us >= COALESCE(last_seen_at_us, 0) - $1 THEN 'stopped' ELSE status END \
+             WHERE agent_status = 'online'",
+        )
+        .bind(STOPS_WITHIN_US)
+        .execute(&mut *tx)
+        .await?;
         tx.commit().await?;
         Ok(done.rows_affected())
     }
@@ -193,17 +201,19 @@ pub(super) async fn confirm_generation(tx: &mut Tx, org: OrgId, server: ServerId
     Ok(done.rows_affected() == 1)
 }
 
-/// Records that a session is over; answers false when a younger one took its place or the agent has lost its identity
+/// Records that a session is over, and of a host that powers off that its server is stopped; answers false when a younger one took its place or the agent has lost its identity
 /// meanwhile.
 pub(super) async fn close_session(tx: &mut Tx, closing: &Closing) -> Result<bool> {
     let done = sqlx::query(
-        "UPDATE servers SET agent_status = 'offline', last_seen_at_us = $4 \
+        "UPDATE servers SET agent_status = 'offline', last_seen_at_us = $4, \
+         status = CASE WHEN stopping_at_us >= $5 THEN 'stopped' ELSE status END \
          WHERE org_id = $1 AND id = $2 AND agent_generation = $3 AND agent_status = 'online'",
     )
     .bind(closing.org.to_string())
     .bind(closing.server.to_string())
     .bind(closing.generation.cast_signed())
     .bind(closing.last_seen_at_us)
+    .bind(closing.last_seen_at_us.saturating_sub(STOPS_WITHIN_US))
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -261,7 +271,8 @@ async fn issue(
     let families = claim.allowed_families.iter().map(|family| family.as_str()).collect::<Vec<_>>().join(",");
     let done = sqlx::query(
         "UPDATE servers SET agent_status = 'online', agent_generation = $4, agent_confirmed_generation = $5, \
-         agent_boot_id = $6, agent_version = $7, agent_allowed_families = $8, last_seen_at_us = $9 \
+         status = CASE WHEN status = 'stopped' THEN 'running' ELSE status END, \
+         stopping_at_us = CASE WHEN agent_boot_id = $6 THEN stopping_at_us END, agent_boot_id = $6, agent_version = $7, agent_allowed_families = $8, last_seen_at_us = $9 \
          WHERE id = $1 AND agent_generation = $2 AND agent_confirmed_generation = $3 \
          AND agent_status IN ('pending', 'online', 'offline')",
     )

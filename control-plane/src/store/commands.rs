@@ -6,9 +6,15 @@ use muster_shared::{
 };
 use sqlx::any::AnyRow;
 
-use super::{Result, Store, StoreError, Tx, rows::Columns as _};
+use super::{
+    Result, Store, StoreError, Tx,
+    power::{await_target, mark_stopping},
+    rows::Columns as _,
+};
 use crate::audit::Record;
-use crate::commands::{Cancelled, Command, CommandResult, Finished, Step, Update, next_state};
+use crate::commands::{
+    Cancelled, Command, CommandResult, Finished, Step, Update, awaits_target, next_state, powers_off,
+};
 
 /// How claiming a command ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,7 +72,8 @@ impl Store {
         let body = serde_json::to_string(&command.body).map_err(|_| StoreError::Unreadable { column: "body" })?;
         let done = sqlx::query(
             "INSERT INTO commands (id, org_id, server_id, kind, body, state, code, detail, created_by, \
-             created_at_us, expires_at_us) SELECT $1, s.org_id, s.id, $4, $5, $6, '', '', $7, $8, $9 FROM servers s \
+             created_at_us, expires_at_us, target_server_id) \
+             SELECT $1, s.org_id, s.id, $4, $5, $6, '', '', $7, $8, $9, $11 FROM servers s \
              WHERE s.org_id = $2 AND s.id = $3 AND s.deleted_at_us IS NULL \
              AND (SELECT COUNT(*) FROM commands c WHERE c.server_id = $3 AND c.finished_at_us IS NULL) < $10",
         )
@@ -80,6 +87,7 @@ impl Store {
         .bind(command.created_at_us)
         .bind(command.expires_at_us)
         .bind(i64::from(max_unfinished))
+        .bind(command.body.target().map(|target| target.to_string()))
         .execute(&mut *tx)
         .await?;
         if done.rows_affected() == 0 {
@@ -103,7 +111,7 @@ impl Store {
         row.as_ref().map(command).transpose()
     }
 
-    /// A page of commands, newest first, of one server or of all.
+    /// A page of commands, newest first, that one server carries out or is the target of, or of all.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -116,7 +124,8 @@ impl Store {
     ) -> Result<Vec<Command>> {
         let query = match server {
             Some(server) => sqlx::query(select_command!(
-                "WHERE org_id = $1 AND server_id = $4 ORDER BY created_at_us DESC, id DESC LIMIT $2 OFFSET $3"
+                "WHERE org_id = $1 AND (server_id = $4 OR target_server_id = $4) \
+                 ORDER BY created_at_us DESC, id DESC LIMIT $2 OFFSET $3"
             ))
             .bind(org.to_string())
             .bind(i64::from(limit))
@@ -274,7 +283,7 @@ impl Store {
     ) -> Result<RecordOutcome> {
         for _ in 0..ATTEMPTS {
             let mut tx = self.begin().await?;
-            let row = sqlx::query("SELECT org_id, server_id, state FROM commands WHERE id = $1")
+            let row = sqlx::query("SELECT org_id, server_id, state, body FROM commands WHERE id = $1")
                 .bind(id.to_string())
                 .fetch_optional(&mut *tx)
                 .await?;
@@ -287,7 +296,17 @@ impl Store {
                 return Ok(RecordOutcome::Duplicate { org_id });
             }
             let state = row.word("state", CommandState::parse)?;
-            if move_on(&mut tx, id, state, &update.step, now_us).await? {
+            let body: CommandBody = from_json(row.value("body")?, "body")?;
+            let moved = match &update.step {
+                Step::Finished(end) if awaits_target(&body, &update.step) => {
+                    state.is_final() || await_target(&mut tx, id, state, (&end.code, &end.detail), now_us).await?
+                }
+                step => move_on(&mut tx, id, state, step, now_us).await?,
+            };
+            if powers_off(&body, &update.step) {
+                mark_stopping(&mut tx, server, now_us).await?;
+            }
+            if moved {
                 tx.commit().await?;
                 return Ok(RecordOutcome::Stored { org_id });
             }
@@ -314,7 +333,7 @@ impl Store {
             "UPDATE commands SET state = 'indeterminate', finished_at_us = $1, code = 'no_report', \
              lease_owner = NULL, lease_expires_at_us = NULL, \
              detail = 'the server may have started it and never reported how it ended; look at the server itself' \
-             WHERE finished_at_us IS NULL AND expires_at_us <= $2 AND (sent_at_us IS NOT NULL OR state <> 'queued') \
+             WHERE finished_at_us IS NULL AND awaiting_since_us IS NULL AND expires_at_us <= $2 AND (sent_at_us IS NOT NULL OR state <> 'queued') \
              RETURNING id, org_id, server_id",
         )
         .bind(now_us)
@@ -409,6 +428,9 @@ async fn move_on(tx: &mut Tx, id: CommandId, state: CommandState, step: &Step, n
 fn result_json(finished: Option<&Finished>) -> Result<Option<String>> {
     match finished.and_then(|finished| finished.result.as_ref()) {
         Some(CommandResult::Facts(json)) => Ok(Some(json.clone())),
+        Some(CommandResult::Reboot(report)) => {
+            serde_json::to_string(report).map(Some).map_err(|_| StoreError::Unreadable { column: "result" })
+        }
         Some(CommandResult::Preflight(report)) => {
             serde_json::to_string(report).map(Some).map_err(|_| StoreError::Unreadable { column: "result" })
         }

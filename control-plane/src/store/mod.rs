@@ -18,6 +18,7 @@ mod join_tokens;
 mod ledger;
 mod migrations;
 mod observations;
+mod power;
 mod rows;
 mod secrets;
 mod servers;

@@ -97,7 +97,10 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         }
         tokio::select! {
             () = &mut shutdown => break Exit::Stopped,
-            happened = link.next() => link.happened(happened),
+            happened = link.next() => {
+                link.happened(happened);
+                link.tell_if_drained();
+            }
         }
     };
     link.end(&exit)?;
@@ -147,6 +150,8 @@ struct Link {
     /// What the policy allows, once the executor said so; and what the last Hello said.
     families: Option<Vec<String>>,
     announced: Vec<String>,
+    /// The executor waits for everything held to be sent: the host is about to be powered off.
+    draining: bool,
     tick_at: Instant,
     sync_at: Instant,
     facts_at: Instant,
@@ -180,6 +185,7 @@ impl Link {
             facts: FactsWatch::default(),
             families: None,
             announced: Vec::new(),
+            draining: false,
             tick_at: now,
             sync_at: now + spool::SYNC_EVERY,
             facts_at: now + FACTS_EVERY,
@@ -310,8 +316,19 @@ impl Link {
             FromExecutor::Reply(executor_reply::Kind::Error(error)) => {
                 tracing::debug!(code = error.code, detail = error.detail, "the executor said no");
             }
+            FromExecutor::Reply(executor_reply::Kind::Drain(_)) => {
+                self.draining = true;
+                self.cut();
+            }
             FromExecutor::Reply(executor_reply::Kind::Hello(_)) => {}
             FromExecutor::Down => tracing::warn!("the executor is gone; waiting for it"),
+        }
+    }
+
+    fn tell_if_drained(&mut self) {
+        if self.draining && self.session.is_open() && self.session.held_frames() == 0 {
+            self.draining = false;
+            self.settings.executor.ask(executor_request::Kind::Drained(wire::Drained {}));
         }
     }
 

@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, fmt::Display};
 use muster_shared::facts::{Facts, Inotify};
 
 use super::{ProbeOptions, docker, host::Host};
-use crate::os::{Platform, cgroup};
+use crate::os::{Platform, cgroup, interfaces};
 
 pub(super) use self::processes::Processes;
 
@@ -103,6 +103,7 @@ fn read_files(host: &Host, platform: Platform) -> (Facts, Unread) {
         mounts: disks::mounts(host),
         disks: disks::disks(host),
         addresses: addresses::read(host),
+        interfaces: if host.is_live() { interfaces::read() } else { Vec::new() },
         boot_id: system::boot_id(host),
         booted_at_us: system::booted_at_us(host),
         reboot_pending: reboot::pending(host),

@@ -7,7 +7,7 @@ use futures_util::Stream;
 use muster_shared::wire::{self, fleet_service_server::FleetService};
 use tonic::{Request, Response, Status};
 
-use super::{agent, audit, commands, join_tokens, monitoring, runs, servers, status::to_status};
+use super::{agent, audit, commands, join_tokens, monitoring, power, runs, servers, status::to_status};
 use crate::{
     access::{Act, Origin, Principal},
     app::App,
@@ -132,6 +132,18 @@ impl FleetService for Fleet {
         request: Request<wire::RevokeJoinTokenRequest>,
     ) -> Answer<wire::RevokeJoinTokenResponse> {
         answer(join_tokens::revoke(self.call(request)?).await)
+    }
+
+    async fn reboot_server(&self, request: Request<wire::PowerRequest>) -> Answer<wire::PowerResponse> {
+        answer(power::reboot(self.call(request)?).await)
+    }
+
+    async fn stop_server(&self, request: Request<wire::PowerRequest>) -> Answer<wire::PowerResponse> {
+        answer(power::stop(self.call(request)?).await)
+    }
+
+    async fn start_server(&self, request: Request<wire::PowerRequest>) -> Answer<wire::PowerResponse> {
+        answer(power::start(self.call(request)?).await)
     }
 
     async fn get_command(&self, request: Request<wire::GetCommandRequest>) -> Answer<wire::Command> {

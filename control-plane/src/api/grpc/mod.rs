@@ -9,6 +9,7 @@ mod commands;
 mod fleet;
 mod join_tokens;
 mod monitoring;
+mod power;
 mod runs;
 mod servers;
 pub mod status;

@@ -12,14 +12,17 @@ use crate::commands;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "id": "01890a5d-ac96-774b-bcce-b302099a8060", "server_id": "01890a5d-ac96-774b-bcce-b302099a8057",
-    "kind": "preflight", "state": "succeeded", "code": null, "detail": null,
+    "target_server_id": null, "kind": "preflight", "state": "succeeded", "code": null, "detail": null,
     "created_at": "2025-01-15T10:30:00Z", "started_at": "2025-01-15T10:30:00.1Z",
     "finished_at": "2025-01-15T10:30:02Z", "result": { "checked_at_us": 1_736_937_002_000_000_i64, "checks": [] }
 }))]
 pub struct Command {
     pub id: String,
+    /// The server that carries it out.
     pub server_id: String,
-    /// `refresh_facts` or `preflight`.
+    /// The server it is about, where that is another one: whom a `wake` shall wake.
+    pub target_server_id: Option<String>,
+    /// `refresh_facts`, `preflight`, `reboot`, `stop` or `wake`.
     pub kind: String,
     /// `queued`, `sent`, `received`, `started`, `succeeded`, `failed`, `refused`, `cancelled`, `expired` or
     /// `indeterminate`.
@@ -31,7 +34,8 @@ pub struct Command {
     pub created_at: Option<Time>,
     pub started_at: Option<Time>,
     pub finished_at: Option<Time>,
-    /// The facts or the preflight report it brought.
+    /// What it brought: the facts, the preflight report, or of a reboot `old_boot_id`, `new_boot_id`, `boot_time` and
+    /// `downtime_seconds`.
     #[schema(value_type = Option<Object>)]
     pub result: Option<Value>,
 }
@@ -43,6 +47,7 @@ impl Command {
         Self {
             id: command.id.to_string(),
             server_id: command.server_id.to_string(),
+            target_server_id: command.body.target().map(|target| target.to_string()),
             kind: command.body.kind().to_owned(),
             state: command.state.as_str().to_owned(),
             code: filled(command.code.clone()),
@@ -60,6 +65,7 @@ impl From<Command> for wire::Command {
         Self {
             id: command.id,
             server_id: command.server_id,
+            target_server_id: command.target_server_id.unwrap_or_default(),
             kind: command.kind,
             state: command.state,
             code: command.code.unwrap_or_default(),
@@ -77,6 +83,7 @@ impl From<wire::Command> for Command {
         Self {
             id: command.id,
             server_id: command.server_id,
+            target_server_id: filled(command.target_server_id),
             kind: command.kind,
             state: command.state,
             code: filled(command.code),

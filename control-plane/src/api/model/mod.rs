@@ -9,6 +9,7 @@ pub mod connection;
 pub mod facts;
 pub mod join_token;
 pub mod number;
+pub mod power;
 pub mod request;
 pub mod secret;
 pub mod series;

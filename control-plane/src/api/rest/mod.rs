@@ -13,6 +13,7 @@ pub mod host_key;
 pub mod install;
 pub mod join_tokens;
 pub mod monitoring;
+pub mod power;
 pub mod preflight;
 pub mod problem;
 pub mod routes;
@@ -51,6 +52,9 @@ pub fn routes() -> Routes {
         .guarded::<preflight::__path_run_preflight, _, _>(Operation::RunPreflight, preflight::run_preflight)
         .guarded::<facts::__path_get_facts, _, _>(Operation::GetServer, facts::get_facts)
         .guarded::<facts::__path_refresh_facts, _, _>(Operation::RefreshFacts, facts::refresh_facts)
+        .guarded::<power::__path_reboot_server, _, _>(Operation::RebootServer, power::reboot_server)
+        .guarded::<power::__path_stop_server, _, _>(Operation::StopServer, power::stop_server)
+        .guarded::<power::__path_start_server, _, _>(Operation::StartServer, power::start_server)
         .guarded::<commands::__path_list_commands, _, _>(Operation::ListCommands, commands::list_commands)
         .guarded::<commands::__path_get_command, _, _>(Operation::GetCommand, commands::get_command)
         .guarded::<commands::__path_cancel_command, _, _>(Operation::CancelCommand, commands::cancel_command)
