@@ -166,7 +166,8 @@ impl Task {
         let _ = replies.try_send(hello(&self.policy));
         let id = self.next_connection;
         self.next_connection += 1;
-        self.connections.insert(id, Peer { replies, subscribed: false, behind: false, told: self.policy.allow.clone() });
+        self.connections
+            .insert(id, Peer { replies, subscribed: false, behind: false, told: self.policy.allow.clone() });
         let Some(inbox) = self.inbox.upgrade() else { return };
         tokio::spawn(async move {
             while let Some(request) = asked.recv().await {

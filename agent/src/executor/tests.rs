@@ -245,3 +245,149 @@ async fn a_message_that_is_too_large_or_no_message_ends_the_connection() {
         }
     }
 }
+
+/// Work of a host whose process dies at the order, before or after it was given.
+struct Dying {
+    power: power::FakePower,
+    gives: bool,
+}
+
+#[async_trait]
+impl Work for Dying {
+    async fn run(&self, _: CommandBody, _: mpsc::Sender<wire::Progress>) -> wire::Finished {
+        if self.gives {
+            power::Power::order(&self.power, crate::os::power::Transition::Reboot).await.expect("taken");
+        }
+        std::future::pending().await
+    }
+
+    async fn settle(&self, body: CommandBody, begun: machine::Begun, now_us: i64) -> wire::Finished {
+        power::settle(&self.power, &body, &begun, now_us).await
+    }
+
+    fn boot_id(&self) -> String {
+        power::Power::boot(&self.power).id
+    }
+
+    async fn facts_json(&self) -> Result<String, String> {
+        Ok("{}".to_owned())
+    }
+
+    async fn containers_json(&self) -> Result<String, String> {
+        Ok("[]".to_owned())
+    }
+}
+
+fn start_dying(folder: &Path, work: &Arc<Dying>) -> Executor {
+    Executor::start(Settings {
+        clock: Arc::new(ManualClock::at(NOW_US)),
+        work: Arc::clone(work) as Arc<dyn Work>,
+        journal: folder.join("journal"),
+        trust: folder.join("trust.json"),
+        policy: folder.join("policy.toml"),
+    })
+    .expect("started")
+}
+
+async fn subscribed(executor: &Executor) -> Connection {
+    let connection = executor.connect().await.expect("connected");
+    let kind = Some(executor_request::Kind::Subscribe(wire::Subscribe {}));
+    connection.requests.send(wire::ExecutorRequest { kind }).await.expect("taken");
+    connection
+}
+
+async fn next_update(connection: &mut Connection) -> Kind {
+    loop {
+        let reply = connection.replies.recv().await.expect("a reply");
+        if let Some(executor_reply::Kind::Update(wire::CommandUpdate { kind: Some(kind), .. })) = reply.kind {
+            return kind;
+        }
+    }
+}
+
+/// The process dies with the command started: before the order, or after it in the same or in the next boot. The next
+/// process says within its bound how it ended, and orders nothing.
+#[tokio::test(start_paused = true)]
+async fn a_reboot_is_ordered_at_most_once_wherever_the_process_dies() {
+    let cases = [
+        (false, "boot:1", CommandOutcome::Failed, 0),
+        (true, "boot:1", CommandOutcome::Failed, 1),
+        (true, "boot:2", CommandOutcome::Succeeded, 1),
+    ];
+    for (gives, next_boot, expected, orders) in cases {
+        let (folder, signer, server_id) = (tempfile::tempdir().expect("a folder"), signer(), ServerId::generate());
+        Trust::new(server_id, &signer.public_key()).save(&folder.path().join("trust.json")).expect("saved");
+        let policy = trust::policy_text(&[Family::Power]);
+        let path = folder.path().join("policy.toml");
+        crate::durable::write_atomically(&path, policy.as_bytes(), 0o600).expect("written");
+        let first = Arc::new(Dying { power: power::FakePower::in_boot("boot:1"), gives });
+        let executor = start_dying(folder.path(), &first);
+        let mut connection = subscribed(&executor).await;
+        let command = signer.sign(&Envelope {
+            command_id: CommandId::generate(),
+            server_id,
+            issued_at_us: NOW_US,
+            expires_at_us: NOW_US + 60_000_000,
+            body: CommandBody::Reboot,
+        });
+        let kind = Some(executor_request::Kind::Submit(command));
+        connection.requests.send(wire::ExecutorRequest { kind }).await.expect("taken");
+        while !matches!(next_update(&mut connection).await, Kind::Started(_)) {}
+        // The work runs beside this task on the same thread.
+        while first.power.orders() < orders {
+            tokio::task::yield_now().await;
+        }
+        drop((connection, executor));
+
+        let second = Arc::new(Dying { power: power::FakePower::in_boot(next_boot), gives: true });
+        let since = tokio::time::Instant::now();
+        let mut connection = subscribed(&start_dying(folder.path(), &second)).await;
+        let outcome = loop {
+            if let Kind::Finished(end) = next_update(&mut connection).await {
+                break end.outcome();
+            }
+        };
+        assert_eq!((outcome, first.power.orders(), second.power.orders()), (expected, orders, 0), "{next_boot}");
+        assert!(since.elapsed() <= Duration::from_secs(15), "{:?}", since.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_changed_policy_is_told_to_whoever_is_connected() {
+    let mut host = Host::new().await;
+    let policy = trust::policy_text(&[Family::Observe, Family::Power]);
+    let path = host.folder.path().join("policy.toml");
+    crate::durable::write_atomically(&path, policy.as_bytes(), 0o600).expect("written");
+    // Any event has it read; without one it is read every few seconds.
+    let command_id = CommandId::generate().to_string();
+    host.ask(executor_request::Kind::Cancel(wire::CancelCommand { command_id })).await;
+    let reply = host.connection.replies.recv().await.expect("a reply");
+    let Some(executor_reply::Kind::Hello(hello)) = reply.kind else { panic!("{reply:?}") };
+    assert_eq!(hello.allowed_families, ["observe", "power"]);
+}
+
+/// A stop waits for the link to have sent what it holds, or for as long as that may take.
+#[tokio::test(start_paused = true)]
+async fn a_stop_asks_the_link_to_drain_and_does_not_wait_for_ever() {
+    for answers in [true, false] {
+        let mut host = Host::new().await;
+        let policy = trust::policy_text(&[Family::Power]);
+        let path = host.folder.path().join("policy.toml");
+        crate::durable::write_atomically(&path, policy.as_bytes(), 0o600).expect("written");
+        let stop = host.signer.sign(&Envelope { body: CommandBody::Stop, ..host.envelope() });
+        host.ask(executor_request::Kind::Submit(stop)).await;
+        loop {
+            let reply = host.connection.replies.recv().await.expect("a reply");
+            if matches!(reply.kind, Some(executor_reply::Kind::Drain(_))) {
+                break;
+            }
+        }
+        assert_eq!(host.runs(), 0, "nothing is ordered before that");
+        let since = tokio::time::Instant::now();
+        if answers {
+            host.ask(executor_request::Kind::Drained(wire::Drained {})).await;
+        }
+        assert_eq!(host.ending().await.0, CommandOutcome::Succeeded);
+        assert_eq!((host.runs(), since.elapsed() >= DRAIN_WITHIN), (1, !answers));
+    }
+}

@@ -29,9 +29,8 @@ impl Boot {
         let Some(ticks) = read("proc/1/stat").and_then(|stat| start_ticks(&stat)) else { return Self::default() };
         let mut id = text::clean(&kernel);
         let _ = write!(id, ":{ticks}");
-        let kernel_began_s: Option<i64> = read("proc/stat").and_then(|stat| {
-            stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
-        });
+        let kernel_began_s: Option<i64> = read("proc/stat")
+            .and_then(|stat| stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok());
         let began_at_us = kernel_began_s
             .and_then(|seconds| seconds.checked_mul(1_000_000))
             .and_then(|began| began.checked_add(ticks.checked_mul(TICK_US)?));

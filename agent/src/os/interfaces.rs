@@ -21,7 +21,8 @@ pub fn read() -> Vec<Interface> {
             let name = text::clean_bytes(name.as_encoded_bytes());
             let mac = data.mac_address().to_string();
             let networks = data.ip_networks().iter();
-            let addresses = networks.map(|network| InterfaceAddress { ip: network.addr.to_string(), prefix: network.prefix });
+            let addresses =
+                networks.map(|network| InterfaceAddress { ip: network.addr.to_string(), prefix: network.prefix });
             faces_a_network(&name, &mac).then(|| interface(name, mac, addresses.collect()))
         })
         .collect();

@@ -34,7 +34,7 @@ pub fn awaits_target(body: &CommandBody, step: &Step) -> bool {
 
 /// How a command that waits for its target ends at `now_us`: state, word and words; `None` while it goes on waiting.
 #[must_use]
-pub fn end_of(awaited: &Awaited, now_us: i64) -> Option<(CommandState, &'static str, String)> {
+fn end_of(awaited: &Awaited, now_us: i64) -> Option<(CommandState, &'static str, String)> {
     let waited_us = now_us.saturating_sub(awaited.since_us);
     let seconds = waited_us / 1_000_000;
     let sent = &awaited.sent;

@@ -74,6 +74,75 @@ fn a_family_that_is_off_is_refused() {
     assert_eq!((outcomes(&actions), runs(&actions)), (vec!["Refused policy_refused".to_owned()], 0));
 }
 
+fn powerful(body: CommandBody) -> (Machine, Envelope) {
+    let mut machine = Machine::default();
+    machine.set_policy(Policy { allow: Family::ALL.into() });
+    machine.set_boot_id("boot:1".into());
+    (machine, Envelope { body, ..envelope(1, 100) })
+}
+
+#[test]
+fn a_command_that_ends_the_boot_keeps_which_one_and_lets_nothing_else_begin() {
+    for body in [CommandBody::Reboot, CommandBody::Stop] {
+        let (mut machine, command) = powerful(body);
+        let (waiting, late) = (envelope(1, 100), envelope(1, 100));
+        machine.handle(submitted(&command), 1);
+        machine.handle(submitted(&waiting), 1);
+        let actions = machine.handle(Event::Woke, 1);
+        let Some(Action::Keep { notes, durable: true, .. }) = actions.first() else { panic!("{actions:?}") };
+        let [Note::Update(wire::CommandUpdate { kind: Some(Kind::Started(started)), .. })] = notes.as_slice() else {
+            panic!("{notes:?}");
+        };
+        assert_eq!((started.boot.as_str(), runs(&actions)), ("boot:1", 1));
+        assert_eq!(outcomes(&machine.handle(submitted(&late), 2)), ["Refused going_down"]);
+        let failed = finished(CommandOutcome::Failed, "order_refused", "");
+        let actions = machine.handle(Event::Ended(command.command_id, failed), 3);
+        assert_eq!(runs(&actions), 1, "what waited begins when the host stays");
+        assert_eq!(outcomes(&machine.handle(submitted(&late), 4)), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_host_that_powers_off_takes_no_command_unless_it_is_still_there_much_later() {
+    let (mut machine, stop) = powerful(CommandBody::Stop);
+    machine.handle(submitted(&stop), 1);
+    machine.handle(Event::Woke, 1);
+    machine.handle(Event::Ended(stop.command_id, done()), 2);
+    assert_eq!(outcomes(&machine.handle(submitted(&envelope(1, 100)), 3)), ["Refused going_down"]);
+    machine.handle(Event::StillUp(stop.command_id), 4);
+    assert_eq!(outcomes(&machine.handle(submitted(&envelope(1, 100)), 5)), Vec::<String>::new());
+}
+
+#[test]
+fn the_next_process_finds_out_how_a_reboot_ended_and_runs_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("journal");
+    let (_, command) = powerful(CommandBody::Reboot);
+    let (mut journal, mut machine) = Journal::open(&path).expect("opened");
+    machine.set_policy(Policy { allow: Family::ALL.into() });
+    machine.set_boot_id("boot:1".into());
+    for event in [submitted(&command), Event::Woke, Event::Acknowledged { id: command.command_id, seq: 2 }] {
+        for action in machine.handle(event, 7) {
+            if let Action::Keep { notes, durable, .. } = action {
+                journal.append(&notes, durable).expect("written");
+            }
+        }
+    }
+    // Twice: the second reads what the first has rewritten.
+    for _ in 0..2 {
+        let (_, mut machine) = Journal::open(&path).expect("opened again");
+        machine.set_policy(Policy { allow: Family::ALL.into() });
+        machine.set_boot_id("boot:2".into());
+        let actions = machine.recover(9);
+        let begun = Begun { at_us: 7, boot: "boot:1".into() };
+        assert_eq!(actions, [Action::Settle { id: command.command_id, body: CommandBody::Reboot, begun }]);
+        assert_eq!(outcomes(&machine.handle(submitted(&envelope(1, 100)), 9)), ["Refused going_down"]);
+        let actions = machine.handle(Event::Settled(command.command_id, done()), 9);
+        assert_eq!(outcomes(&actions), ["Succeeded "]);
+        assert_eq!(outcomes(&machine.handle(submitted(&envelope(1, 100)), 9)), Vec::<String>::new());
+    }
+}
+
 #[test]
 fn what_waits_can_be_cancelled_or_expire_and_what_runs_cannot() {
     let mut machine = Machine::default();

@@ -117,14 +117,15 @@ pub fn judge(transition: Transition, begun: &Begun, boot: &Boot, now_us: i64) ->
         let detail = "the host was powered off, and has booted again since";
         return Some(finished(CommandOutcome::Succeeded, "", detail));
     }
-    let report =
-        RebootReport::new(&begun.boot, &boot.id, boot.began_at_us.unwrap_or(now_us), now_us.saturating_sub(begun.at_us));
+    let report = RebootReport::new(
+        &begun.boot,
+        &boot.id,
+        boot.began_at_us.unwrap_or(now_us),
+        now_us.saturating_sub(begun.at_us),
+    );
     let detail = format!("the host is back: it booted at {}", report.boot_time);
     let Ok(json) = serde_json::to_string(&report) else { return Some(crashed()) };
-    Some(wire::Finished {
-        result: Some(Answer::RebootJson(json)),
-        ..finished(CommandOutcome::Succeeded, "", &detail)
-    })
+    Some(wire::Finished { result: Some(Answer::RebootJson(json)), ..finished(CommandOutcome::Succeeded, "", &detail) })
 }
 
 /// The boot that should have ended goes on.
@@ -153,6 +154,9 @@ pub(super) fn tell(progress: &mpsc::Sender<wire::Progress>, line: &str) {
     // A full queue costs a line, not the command.
     let _ = progress.try_send(wire::Progress { kind: Some(progress::Kind::Line(line.to_owned())) });
 }
+
+#[cfg(test)]
+pub(crate) use tests::FakePower;
 
 #[cfg(test)]
 mod tests;

@@ -210,6 +210,18 @@ async fn a_join_line_carries_the_hash_of_what_is_served() {
     assert_eq!(response.status(), StatusCode::CONFLICT);
 }
 
+#[tokio::test]
+async fn power_says_what_is_missing() {
+    let api = Api::open().await;
+    let server = api.make_server("web-1").await;
+    for (action, expected) in [("reboot", "agent_offline"), ("stop", "agent_offline"), ("start", "no_hardware_address")]
+    {
+        let path = format!("/api/v1/vms/{}/{action}", server["id"].as_str().expect("an id"));
+        let (status, body) = api.call("POST", &path, &Value::Null).await;
+        assert_eq!((status, code(&body)), (StatusCode::CONFLICT, expected), "{action}: {body}");
+    }
+}
+
 #[test]
 fn the_document_covers_every_route_and_refers_to_nothing_missing() {
     let routes = routes();
