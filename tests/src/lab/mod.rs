@@ -26,4 +26,4 @@ mod server;
 pub use bare::BareSystem;
 pub use docker::{Network, Output};
 pub use image::{Release, Variant};
-pub use server::{LabServer, Sudo};
+pub use server::{Ending, LabServer, Sudo};

@@ -23,6 +23,13 @@ pub enum Sudo {
     WithoutPassword,
 }
 
+/// How a server's boot ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    Rebooted,
+    PoweredOff,
+}
+
 /// A Debian server that has booted: systemd is up and sshd listens on port 22. It and its disk go away on drop.
 #[derive(Debug)]
 pub struct LabServer {
@@ -227,6 +234,21 @@ impl LabServer {
     /// When the engine fails.
     pub async fn stop(&self) -> Result<()> {
         docker(&["stop", "--time", "20", &self.name]).await.map(drop)
+    }
+
+    /// Waits until its boot has ended by itself, and tells how.
+    ///
+    /// # Errors
+    /// When it has not within a minute, or ended otherwise.
+    pub async fn ended(&self) -> Result<Ending> {
+        let code =
+            tokio::time::timeout(BOOT_LIMIT, docker(&["wait", &self.name])).await.context("it is still up")??;
+        // The kernel ends a container that asks for a reboot by SIGHUP, and one that powers off by SIGINT.
+        match code.as_str() {
+            "129" => Ok(Ending::Rebooted),
+            "130" => Ok(Ending::PoweredOff),
+            _ => bail!("{} ended with {code}", self.name),
+        }
     }
 
     /// Boots it again: a new boot on the same disk.
