@@ -177,7 +177,7 @@ impl App {
                 agent_binaries.clone(),
                 clock.clone(),
             ),
-            power: Power::new(store.clone(), servers.clone(), commands.clone(), sessions.clone(), clock.clone()),
+            power: Power::new(store.clone(), servers.clone(), commands.clone(), sessions.clone()),
             heads: Heads::new(store.clone()),
             sessions,
             ledger,

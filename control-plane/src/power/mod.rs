@@ -10,12 +10,12 @@ use std::{pin::pin, time::Duration};
 use futures_util::StreamExt as _;
 use muster_shared::{
     command::{CommandBody, CommandState},
-    id::{OrgId, ServerId, UserId},
+    id::{OrgId, ServerId},
 };
 use tokio::time::timeout;
 
 use crate::{
-    clock::Clock,
+    access::Act,
     commands::{Command, CommandEvent, Commands, Step},
     error::{Error, ErrorKind},
     facts::why,
@@ -49,33 +49,31 @@ pub struct Power {
     servers: Servers,
     commands: Commands,
     sessions: Sessions,
-    clock: Clock,
 }
 
 impl Power {
     /// Works through the handles given.
     #[must_use]
-    pub fn new(store: Store, servers: Servers, commands: Commands, sessions: Sessions, clock: Clock) -> Self {
-        Self { store, servers, commands, sessions, clock }
+    pub fn new(store: Store, servers: Servers, commands: Commands, sessions: Sessions) -> Self {
+        Self { store, servers, commands, sessions }
     }
 
     /// Boots a server anew. The command ends once the host is back.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`]; [`ErrorKind::Precondition`] where its agent is not connected or the host refuses.
-    pub async fn reboot(&self, org: OrgId, server: ServerId, by: UserId) -> Result<Asked> {
-        self.require_online(org, server).await?;
-        self.submit(org, server, (server, CommandBody::Reboot), by, "the server reboots").await
+    pub async fn reboot(&self, act: &Act, server: ServerId) -> Result<Asked> {
+        self.require_online(act.org_id, server).await?;
+        self.submit(act, server, (server, CommandBody::Reboot), "the server reboots").await
     }
 
     /// Shuts a server down: its agent sends what it holds, then the host powers off.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`]; [`ErrorKind::Precondition`] where its agent is not connected or the host refuses.
-    pub async fn stop(&self, org: OrgId, server: ServerId, by: UserId) -> Result<Asked> {
-        self.require_online(org, server).await?;
-        self.submit(org, server, (server, CommandBody::Stop), by, "the server sends what it holds, then powers off")
-            .await
+    pub async fn stop(&self, act: &Act, server: ServerId) -> Result<Asked> {
+        self.require_online(act.org_id, server).await?;
+        self.submit(act, server, (server, CommandBody::Stop), "the server sends what it holds, then powers off").await
     }
 
     /// Wakes a server by a packet that a neighbour sends. The command is the neighbour's, and ends once the server's
@@ -83,7 +81,8 @@ impl Power {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`]; [`ErrorKind::Precondition`] that says what is missing.
-    pub async fn start(&self, org: OrgId, server: ServerId, by: UserId) -> Result<Asked> {
+    pub async fn start(&self, act: &Act, server: ServerId) -> Result<Asked> {
+        let org = act.org_id;
         let target = self.servers.get(org, server).await?;
         if self.sessions.is_online(server) {
             let message = "the server runs already and its agent is connected: nothing was done".to_owned();
@@ -93,7 +92,7 @@ impl Power {
         let neighbours = self.store.neighbours(org, &target, &places).await?;
         let waker = choose(org, server, &places, &neighbours).map_err(missing)?;
         let message = format!("{} sends the packet that wakes the server", waker.name);
-        self.submit(org, server, (waker.server, CommandBody::Wake(waker.args)), by, &message).await
+        self.submit(act, server, (waker.server, CommandBody::Wake(waker.args)), &message).await
     }
 
     async fn require_online(&self, org: OrgId, server: ServerId) -> Result<()> {
@@ -107,13 +106,13 @@ impl Power {
 
     async fn submit(
         &self,
-        org: OrgId,
+        act: &Act,
         about: ServerId,
         (host, body): (ServerId, CommandBody),
-        by: UserId,
         message: &str,
     ) -> Result<Asked> {
-        let command = self.commands.submit(org, host, body, by, TTL_US, self.clock.now_us()).await?;
+        let org = act.org_id;
+        let command = self.commands.submit(act, host, body, TTL_US).await?;
         let first_word = timeout(FIRST_WORD, self.first_word(org, &command)).await;
         if let Ok(heard) = first_word {
             heard?;

@@ -6,7 +6,10 @@ use muster_shared::{
 };
 
 use super::Detected;
-use crate::error::Error;
+use crate::{
+    error::Error,
+    power::neighbours::{Place, places},
+};
 
 /// A facts document that can be read, and what of it has columns of its own.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +18,7 @@ pub struct FactsRow {
     pub server: ServerId,
     pub json: Vec<u8>,
     pub detected: Detected,
+    pub places: Vec<Place>,
     pub collected_at_us: i64,
     pub now_us: i64,
 }
@@ -32,6 +36,7 @@ impl FactsRow {
             .map_err(|source| Error::invalid("facts_malformed", "the facts can't be read").because(source))?;
         // A host whose clock runs ahead must not keep its later documents out.
         let collected_at_us = collected_at_us.min(now_us);
-        Ok(Self { org, server, json: json.to_vec(), detected: Detected::from(&facts), collected_at_us, now_us })
+        let (detected, places) = (Detected::from(&facts), places(&facts));
+        Ok(Self { org, server, json: json.to_vec(), detected, places, collected_at_us, now_us })
     }
 }

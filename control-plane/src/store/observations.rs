@@ -3,7 +3,7 @@
 use muster_shared::id::{OrgId, ServerId};
 use ring::digest::{SHA256, digest};
 
-use super::{Result, Store, Tx, rows::Columns as _};
+use super::{Result, Store, Tx, power::keep_places, rows::Columns as _};
 use crate::audit::Record;
 use crate::servers::{ConnectionRecord, FactsRow, Fingerprint, PreflightRecord, SudoMode};
 
@@ -232,6 +232,7 @@ pub(super) async fn keep_facts(tx: &mut Tx, facts: &FactsRow) -> Result<bool> {
     .bind(facts.now_us)
     .execute(&mut **tx)
     .await?;
+    keep_places(tx, facts.org, facts.server, &facts.places).await?;
     Ok(true)
 }
 

@@ -25,15 +25,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`](super::StoreError).
     pub async fn places(&self, org: OrgId, server: ServerId) -> Result<Vec<Place>> {
-        let rows = sqlx::query(
-            "SELECT interface, mac, subnet FROM server_networks WHERE org_id = $1 AND server_id = $2 \
-             ORDER BY interface, subnet",
-        )
-        .bind(org.to_string())
-        .bind(server.to_string())
-        .fetch_all(self.read())
-        .await?;
-        rows.iter().map(place).collect()
+        read_places(self.read(), org, server).await
     }
 
     /// Servers of the same organisation whose agents are connected and that stand in one of `places`' networks.
@@ -118,8 +110,12 @@ impl Store {
     }
 }
 
-/// Replaces what is known of a server's networks.
-pub(super) async fn replace_places(tx: &mut Tx, org: OrgId, server: ServerId, places: &[Place]) -> Result<()> {
+/// Keeps the networks a server stands in. Its last one is what it can be woken by, so a document that knows of none
+/// takes none away; and most documents say what is known already.
+pub(super) async fn keep_places(tx: &mut Tx, org: OrgId, server: ServerId, places: &[Place]) -> Result<()> {
+    if places.is_empty() || read_places(&mut **tx, org, server).await? == places {
+        return Ok(());
+    }
     sqlx::query("DELETE FROM server_networks WHERE org_id = $1 AND server_id = $2")
         .bind(org.to_string())
         .bind(server.to_string())
@@ -139,6 +135,22 @@ pub(super) async fn replace_places(tx: &mut Tx, org: OrgId, server: ServerId, pl
         .await?;
     }
     Ok(())
+}
+
+async fn read_places<'e>(
+    from: impl sqlx::Executor<'e, Database = sqlx::Any>,
+    org: OrgId,
+    server: ServerId,
+) -> Result<Vec<Place>> {
+    let rows = sqlx::query("SELECT interface, mac, subnet FROM server_networks WHERE org_id = $1 AND server_id = $2")
+        .bind(org.to_string())
+        .bind(server.to_string())
+        .fetch_all(from)
+        .await?;
+    let mut places: Vec<Place> = rows.iter().map(place).collect::<Result<_>>()?;
+    // As their makers sort them; databases order texts their own ways.
+    places.sort();
+    Ok(places)
 }
 
 /// Records that a command was carried out and waits for its target now.

@@ -6,7 +6,7 @@ use axum::{
 };
 use http::StatusCode;
 
-use super::{problem::Problem, routes::Caller};
+use super::{problem::Problem, routes::Acting};
 use crate::{api::model::power::PowerAnswer, app::App, power::Asked};
 
 type Answer = Result<(StatusCode, Json<PowerAnswer>), Problem>;
@@ -21,9 +21,9 @@ type Answer = Result<(StatusCode, Json<PowerAnswer>), Problem>;
         (status = 404, description = "No such server in the caller's organisation"),
         (status = 409, description = "Its agent is not connected (`agent_offline`, `no_agent`), the host's policy does not allow it (`policy_refused`), the host is going down already (`going_down`), or could not do it (`command_failed`)"),
         (status = 429, description = "Too many commands wait for the server")))]
-pub async fn reboot_server(State(app): State<App>, Caller(caller): Caller, Path(id): Path<String>) -> Answer {
-    let id = app.servers.resolve(caller.org_id, &id).await?.id;
-    Ok(answer(&app.power.reboot(caller.org_id, id, caller.user_id).await?))
+pub async fn reboot_server(State(app): State<App>, Acting(act): Acting, Path(id): Path<String>) -> Answer {
+    let id = app.servers.resolve(act.org_id, &id).await?.id;
+    Ok(answer(&app.power.reboot(&act, id).await?))
 }
 
 /// Shut a server down.
@@ -36,9 +36,9 @@ pub async fn reboot_server(State(app): State<App>, Caller(caller): Caller, Path(
         (status = 404, description = "No such server in the caller's organisation"),
         (status = 409, description = "Its agent is not connected (`agent_offline`, `no_agent`), the host's policy does not allow it (`policy_refused`), the host is going down already (`going_down`), or could not do it (`command_failed`)"),
         (status = 429, description = "Too many commands wait for the server")))]
-pub async fn stop_server(State(app): State<App>, Caller(caller): Caller, Path(id): Path<String>) -> Answer {
-    let id = app.servers.resolve(caller.org_id, &id).await?.id;
-    Ok(answer(&app.power.stop(caller.org_id, id, caller.user_id).await?))
+pub async fn stop_server(State(app): State<App>, Acting(act): Acting, Path(id): Path<String>) -> Answer {
+    let id = app.servers.resolve(act.org_id, &id).await?.id;
+    Ok(answer(&app.power.stop(&act, id).await?))
 }
 
 /// Start a server by Wake-on-LAN.
@@ -52,9 +52,9 @@ pub async fn stop_server(State(app): State<App>, Caller(caller): Caller, Path(id
         (status = 404, description = "No such server in the caller's organisation"),
         (status = 409, description = "What is missing: `no_hardware_address`, `no_peer`, `peer_not_allowed`; or the other server refused (`policy_refused`) or could not (`command_failed`)"),
         (status = 429, description = "Too many commands wait for the server that would send the packet")))]
-pub async fn start_server(State(app): State<App>, Caller(caller): Caller, Path(id): Path<String>) -> Answer {
-    let id = app.servers.resolve(caller.org_id, &id).await?.id;
-    Ok(answer(&app.power.start(caller.org_id, id, caller.user_id).await?))
+pub async fn start_server(State(app): State<App>, Acting(act): Acting, Path(id): Path<String>) -> Answer {
+    let id = app.servers.resolve(act.org_id, &id).await?.id;
+    Ok(answer(&app.power.start(&act, id).await?))
 }
 
 fn answer(asked: &Asked) -> (StatusCode, Json<PowerAnswer>) {

@@ -13,6 +13,7 @@ use crate::{
     commands::{Command, DEFAULT_TTL_US, Finished, REPORT_GRACE_US, Step, UP_WITHIN_US, Update},
     power::neighbours::{Missing, choose},
     servers::ServerStatus,
+    sessions::{Closing, Entered, Entry},
     store::{SessionClaim, SessionOutcome, test_database::on_each},
 };
 
@@ -27,10 +28,25 @@ async fn connect(fleet: &Fleet, server: ServerId, serial: &str, generation: u64,
         agent_version: "0.1.0".into(),
         allowed_families: vec![Family::Observe, Family::Power],
     };
-    let outcome = fleet.store.open_session(&claim, NOW_US).await.expect("answered");
-    let SessionOutcome::Opened { generation, .. } = outcome else { panic!("{outcome:?}") };
-    fleet.store.confirm_generation(fleet.org, server, generation).await.expect("confirmed");
+    let entered = fleet.store.enter(&[Entry::Open(claim)], NOW_US).await.expect("answered");
+    let [Entered::Session(SessionOutcome::Opened { generation, .. })] = entered[..] else { panic!("{entered:?}") };
+    let confirm = Entry::Confirm { org: fleet.org, server, generation };
+    fleet.store.enter(&[confirm], NOW_US).await.expect("confirmed");
     generation
+}
+
+/// Ends the session `generation`; answers whether it was the server's.
+async fn close(fleet: &Fleet, server: ServerId, generation: u64, at_us: i64) -> bool {
+    let closing = Closing {
+        org: fleet.org,
+        server,
+        generation,
+        lease_owner: format!("{server}/{generation}"),
+        is_current: true,
+        last_seen_at_us: at_us,
+    };
+    let entered = fleet.store.enter(&[Entry::Close(closing)], at_us).await.expect("answered");
+    entered == [Entered::Changed(true)]
 }
 
 async fn stands_in(fleet: &Fleet, server: ServerId, mac: &str, ip: &str) {
@@ -42,7 +58,7 @@ async fn stands_in(fleet: &Fleet, server: ServerId, mac: &str, ip: &str) {
 }
 
 async fn submit(fleet: &Fleet, server: ServerId, body: CommandBody) -> Command {
-    fleet.commands.submit(fleet.org, server, body, fleet.user, DEFAULT_TTL_US, NOW_US).await.expect("submitted")
+    fleet.commands.submit(&fleet.act(), server, body, DEFAULT_TTL_US).await.expect("submitted")
 }
 
 async fn end(fleet: &Fleet, server: ServerId, id: CommandId, code: &str, now_us: i64) {
@@ -118,7 +134,6 @@ async fn a_packet_that_was_sent_is_waited_on_until_the_server_is_back_or_for_too
         assert_eq!((ended.state, ended.code.as_str()), (CommandState::Succeeded, "back"));
         let listed = fleet.commands.list(fleet.org, Some(target), 0, 10).await.expect("listed");
         assert_eq!(listed.len(), 2, "the woken server's list has them, too");
-        assert!(Fleet::new(fleet.store.clone()).await.commands.get(fleet.org, back).await.is_ok());
     })
     .await;
 }
@@ -128,22 +143,19 @@ async fn a_server_is_stopped_once_it_has_gone_and_runs_once_it_is_back() {
     on_each(|store| async move {
         let fleet = Fleet::new(store).await;
         let (server, serial) = fleet.joined("debian").await;
-        let close = async |generation, at_us| {
-            assert!(fleet.store.close_session(fleet.org, server, generation, at_us).await.expect("closed"));
-        };
         let generation = connect(&fleet, server, &serial, 0, "boot-1").await;
         let stop = submit(&fleet, server, CommandBody::Stop).await.id;
         end(&fleet, server, stop, POWERING_OFF, NOW_US).await;
         assert_eq!(status(&fleet, server).await, ServerStatus::Running, "it is still there");
-        close(generation, NOW_US + SECOND_US).await;
+        close(&fleet, server, generation, NOW_US + SECOND_US).await;
         assert_eq!(status(&fleet, server).await, ServerStatus::Stopped);
         let generation = connect(&fleet, server, &serial, generation, "boot-1").await;
         assert_eq!(status(&fleet, server).await, ServerStatus::Running, "the stream broke on its way down");
-        close(generation, NOW_US + 2 * SECOND_US).await;
+        close(&fleet, server, generation, NOW_US + 2 * SECOND_US).await;
         assert_eq!(status(&fleet, server).await, ServerStatus::Stopped);
         let generation = connect(&fleet, server, &serial, generation, "boot-2").await;
         assert_eq!(status(&fleet, server).await, ServerStatus::Running);
-        close(generation, NOW_US + 3 * SECOND_US).await;
+        close(&fleet, server, generation, NOW_US + 3 * SECOND_US).await;
         assert_eq!(status(&fleet, server).await, ServerStatus::Running, "a new boot that is cut off was not stopped");
     })
     .await;
@@ -163,7 +175,7 @@ async fn only_a_host_that_powers_off_now_leaves_its_server_stopped() {
             let generation = connect(&fleet, server, &serial, 0, "boot").await;
             let id = submit(&fleet, server, body).await.id;
             end(&fleet, server, id, code, NOW_US).await;
-            assert!(fleet.store.close_session(fleet.org, server, generation, at_us).await.expect("closed"));
+            assert!(close(&fleet, server, generation, at_us).await);
             assert_eq!(status(&fleet, server).await, expected, "{code} {at_us}");
         }
         let (server, serial) = fleet.joined("debian").await;
