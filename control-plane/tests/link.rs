@@ -239,7 +239,7 @@ async fn a_command_is_delivered_signed_and_its_result_is_kept() {
     let facts = Facts { hostname: "told-by-command".into(), ..Facts::default() };
     let steps = [
         command_update::Kind::Received(wire::Received {}),
-        command_update::Kind::Started(wire::Started {}),
+        command_update::Kind::Started(wire::Started::default()),
         command_update::Kind::Finished(wire::Finished {
             outcome: wire::CommandOutcome::Succeeded.into(),
             result: Some(wire::finished::Result::FactsJson(serde_json::to_string(&facts).expect("json"))),

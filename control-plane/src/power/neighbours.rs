@@ -196,17 +196,21 @@ mod tests {
             };
             match choose(orgs[0], servers[0], &places, &neighbours) {
                 Ok(waker) => {
-                    prop_assert_eq!(waker.args.target, servers[0]);
-                    prop_assert!(neighbours.iter().any(|neighbour| {
-                        neighbour.server == waker.server
+                    let is_right = neighbours.iter().any(|neighbour| {
+                        let place = places.iter().find(|place| place.mac == waker.args.mac && fits(neighbour, place));
+                        place.is_some()
+                            && neighbour.server == waker.server
                             && neighbour.place.interface == waker.args.interface
-                            && places.iter().any(|place| place.mac == waker.args.mac && fits(neighbour, place))
-                    }));
+                    });
+                    prop_assert_eq!((is_right, waker.args.target), (true, servers[0]));
                 }
                 Err(Missing::Address) => prop_assert!(places.is_empty()),
                 Err(_) => {
-                    let first = |neighbour: &Neighbour| places.iter().find(|place| place.subnet == neighbour.place.subnet).cloned();
-                    prop_assert!(!neighbours.iter().any(|neighbour| first(neighbour).is_some_and(|place| fits(neighbour, &place))));
+                    let could = neighbours.iter().any(|neighbour| {
+                        let place = places.iter().find(|place| place.subnet == neighbour.place.subnet);
+                        place.is_some_and(|place| fits(neighbour, place))
+                    });
+                    prop_assert!(!could);
                 }
             }
         }

@@ -220,7 +220,7 @@ fn updates_of(command_id: &str, at_us: i64) -> Vec<wire::CommandUpdate> {
     };
     let steps = [
         command_update::Kind::Received(wire::Received {}),
-        command_update::Kind::Started(wire::Started {}),
+        command_update::Kind::Started(wire::Started::default()),
         command_update::Kind::Finished(finished),
     ];
     (1..)
