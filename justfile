@@ -14,7 +14,7 @@ build:
 quickstart *arguments:
     packaging/quickstart {{ arguments }}
 
-# Every bench in full, or the named ones: just bench agent fleet
+# Every bench in full, or the named ones: just bench agent fleet list
 bench *names:
     tests/bench {{ names }}
 

@@ -16,6 +16,7 @@ use crate::{
     commands::{Commands, keep_reconciled},
     config::Config,
     connection_test::ConnectionTest,
+    dial::{AddressPolicy, Dialler, OwnPorts},
     edge::{self, Doors, EdgeError, Limits, Routers, TlsSettings},
     enrollment::Enrollment,
     events::Events,
@@ -31,7 +32,7 @@ use crate::{
     retention::keep_trimmed,
     servers::Servers,
     sessions::{Ledger, LedgerWriter, Sessions, keep_sessions},
-    ssh::{AddressPolicy, Connector, Entrance},
+    ssh::{Connector, Entrance},
     store::{Store, StoreError},
 };
 
@@ -59,6 +60,7 @@ pub struct App {
     pub agent_binaries: AgentBinaries,
     pub bootstrap: Bootstrap,
     pub connection_test: ConnectionTest,
+    pub dialler: Dialler,
     pub facts: FactsRefresh,
     pub power: Power,
     pub preflight: Preflight,
@@ -150,8 +152,8 @@ impl App {
         );
         let (ingest, writer) = Ingest::new(store.clone(), sessions.clone(), events.clone(), clock.clone());
         let (ledger, ledger_writer) = Ledger::new(store.clone(), clock.clone());
-        let policy = AddressPolicy { allow_private: config.allow_private_addresses, ..AddressPolicy::default() };
-        let connector = Connector::new(policy);
+        let dialler = dialler(&config);
+        let connector = Connector::new(dialler.clone());
         let agent_binaries = AgentBinaries::new(&config.agent_dir);
         let connection_test =
             ConnectionTest::new(connector.clone(), agent_binaries.clone(), servers.clone(), clock.clone());
@@ -184,6 +186,7 @@ impl App {
             commands,
             agent_binaries,
             connection_test,
+            dialler,
             access,
             audit,
             servers,
@@ -257,6 +260,16 @@ impl App {
         // The next start sets everybody offline as well.
         let _ = timeout(FINISH_GRACE, closing).await;
     }
+}
+
+/// The guard of every address that callers name.
+fn dialler(config: &Config) -> Dialler {
+    let policy = AddressPolicy {
+        allow_loopback: config.allow_loopback_addresses,
+        allow_private: config.allow_private_addresses,
+    };
+    let listening = [Some(config.listen), config.http_listen, config.agent_listen];
+    Dialler::new(policy, OwnPorts::of(listening.into_iter().flatten()))
 }
 
 /// Runs the control plane until `shutdown`, then drains. `ready` hears the addresses once the doors are open.

@@ -5,10 +5,9 @@ use std::path::Path;
 use anyhow::Result;
 use muster::{
     agent_binary::AgentBinaries,
+    dial::AddressPolicy,
     servers::{ConnectionOutcome, Fingerprint, SshAuth, SshTarget, SudoMode},
-    ssh::{
-        AddressPolicy, AgentRun, Carriage, Connector, Elevation, KeyProblem, RunEvent, Session, SshError, Unreachable,
-    },
+    ssh::{AgentRun, Carriage, Connector, Elevation, KeyProblem, RunEvent, Session, SshError, Unreachable},
 };
 use muster_tests::{
     patience::SOON,

@@ -4,8 +4,9 @@
 use anyhow::Result;
 use muster::{
     agent_binary::AgentBinaries,
+    dial::AddressPolicy,
     servers::{SshAuth, SshTarget, SudoMode},
-    ssh::{AddressPolicy, AgentRun, Connector, Elevation, RunEvent, SshError},
+    ssh::{AgentRun, Connector, Elevation, RunEvent, SshError},
 };
 use muster_shared::facts::Facts;
 use muster_tests::{

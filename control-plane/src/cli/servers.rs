@@ -61,6 +61,9 @@ pub enum ServersCommand {
 pub struct ListArgs {
     #[arg(long, value_parser = ["pending", "running", "stopped", "error"])]
     status: Option<String>,
+    /// A CEL expression over fields and facts, such as 'docker.version < version("24.0") && disk.free_gb < 20.0'
+    #[arg(long, value_name = "EXPRESSION")]
+    filter: Option<String>,
     /// How many to leave out at the start.
     #[arg(long, default_value_t = 0)]
     skip: u32,
@@ -137,8 +140,12 @@ pub(super) fn print_server(server: wire::Server, output: &mut Output<'_>) -> Res
 }
 
 async fn list(args: ListArgs, fleet: &mut Fleet, output: &mut Output<'_>) -> Result<(), Failure> {
-    let request =
-        wire::ListServersRequest { status: args.status.unwrap_or_default(), skip: args.skip, limit: args.limit };
+    let request = wire::ListServersRequest {
+        status: args.status.unwrap_or_default(),
+        skip: args.skip,
+        limit: args.limit,
+        filter: args.filter.unwrap_or_default(),
+    };
     let servers = fleet.list_servers(request).await?.into_inner().servers;
     let vms: Vec<Vm> = servers.into_iter().map(Vm::from).collect();
     let now_us = Clock::system().now_us();

@@ -65,8 +65,10 @@ settings! {
     log_level: "LEVEL";
     /// Where the agent binaries to serve lie [default: beside this program]
     agent_dir: "DIR";
-    /// Whether SSH may reach private address ranges [default: true]
+    /// Whether callers may name addresses in private ranges [default: true]
     allow_private_addresses: "BOOL";
+    /// Whether callers may name addresses of this machine itself [default: false]
+    allow_loopback_addresses: "BOOL";
     /// How long an agent's certificate lives, such as 24h [default: 24h]
     agent_certificate_ttl: "DURATION";
     /// How long raw samples are kept, such as 7d [default: 7d]

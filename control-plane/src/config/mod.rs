@@ -50,8 +50,10 @@ pub struct Config {
     pub log_level: String,
     /// Where the agent's binaries lie: `muster-agent` for this machine's architecture, `muster-agent-<arch>` for others.
     pub agent_dir: PathBuf,
-    /// Whether servers in private address ranges may be reached over SSH.
+    /// Whether addresses in private ranges may be dialled for callers.
     pub allow_private_addresses: bool,
+    /// Whether addresses of this machine itself may be dialled for callers: for trying things out.
+    pub allow_loopback_addresses: bool,
     pub agent_certificate_ttl: Duration,
     pub frame_retention: Duration,
     /// TLS connections served at once.
@@ -89,6 +91,7 @@ impl Config {
             log_level: layers.parse("log_level", value::log_level)?.unwrap_or_else(|| "info".to_owned()),
             agent_dir: layers.text("agent_dir").map_or_else(beside_this_program, PathBuf::from),
             allow_private_addresses: layers.parse("allow_private_addresses", value::boolean)?.unwrap_or(true),
+            allow_loopback_addresses: layers.parse("allow_loopback_addresses", value::boolean)?.unwrap_or(false),
             agent_certificate_ttl: layers
                 .parse("agent_certificate_ttl", |text| {
                     value::duration_between(text, MIN_AGENT_CERTIFICATE_TTL, MAX_AGENT_CERTIFICATE_TTL)
@@ -174,7 +177,7 @@ mod tests {
     fn the_file_takes_numbers_and_booleans() {
         let layers = layers(&[], &[], "allow_private_addresses = false\nmax_connections = 9\n").expect("known names");
         let config = Config::resolve(&layers).expect("valid settings");
-        assert!(!config.allow_private_addresses);
+        assert!(!config.allow_private_addresses && !config.allow_loopback_addresses);
         assert_eq!(config.max_connections, 9);
     }
 

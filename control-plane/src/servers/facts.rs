@@ -8,6 +8,7 @@ use muster_shared::{
 use super::Detected;
 use crate::{
     error::Error,
+    filter::facts_lines,
     power::neighbours::{Place, places},
 };
 
@@ -18,6 +19,8 @@ pub struct FactsRow {
     pub server: ServerId,
     pub json: Vec<u8>,
     pub detected: Detected,
+    /// What filters ask for beyond columns, a line each.
+    pub filter_lines: String,
     pub places: Vec<Place>,
     pub collected_at_us: i64,
     pub now_us: i64,
@@ -36,7 +39,7 @@ impl FactsRow {
             .map_err(|source| Error::invalid("facts_malformed", "the facts can't be read").because(source))?;
         // A host whose clock runs ahead must not keep its later documents out.
         let collected_at_us = collected_at_us.min(now_us);
-        let (detected, places) = (Detected::from(&facts), places(&facts));
-        Ok(Self { org, server, json: json.to_vec(), detected, places, collected_at_us, now_us })
+        let (detected, filter_lines, places) = (Detected::from(&facts), facts_lines(&facts), places(&facts));
+        Ok(Self { org, server, json: json.to_vec(), detected, filter_lines, places, collected_at_us, now_us })
     }
 }

@@ -35,6 +35,7 @@ use crate::{
     audit::{Action, Record},
     error::{Error, ErrorKind},
     events::{EventKind, Events},
+    filter::{Candidate, Filter, facts_lines},
     keyring::Keyring,
     store::{Store, StoreError},
 };
@@ -123,6 +124,40 @@ impl Servers {
     pub async fn list(&self, org: OrgId, filter: ServerFilter) -> Result<Vec<Server>> {
         let filter = ServerFilter { limit: filter.limit.clamp(1, MAX_PAGE), ..filter };
         Ok(self.store.list_servers(org, filter).await?)
+    }
+
+    /// The servers of a page that `asked` matches, oldest first. The page's bounds count matches.
+    ///
+    /// # Errors
+    /// [`Error`] when the store fails.
+    pub async fn list_matching(
+        &self,
+        org: OrgId,
+        page: ServerFilter,
+        asked: &Filter,
+        now_us: i64,
+    ) -> Result<Vec<Server>> {
+        let limit = page.limit.clamp(1, MAX_PAGE) as usize;
+        let (mut skip, mut found, mut position) = (page.skip, Vec::new(), None);
+        loop {
+            let scanned = self.store.scan_servers(org, page.status, asked.columns(), position.as_ref()).await?;
+            for server in scanned.servers() {
+                let (id, cells) = server?;
+                if !asked.matches(&Candidate::new(asked.columns(), cells), now_us) {
+                } else if skip > 0 {
+                    skip -= 1;
+                } else {
+                    found.push(id);
+                }
+                if found.len() == limit {
+                    return Ok(self.store.servers_by_id(org, &found).await?);
+                }
+            }
+            match scanned.next {
+                Some(next) => position = Some(next),
+                None => return Ok(self.store.servers_by_id(org, &found).await?),
+            }
+        }
     }
 
     /// Changes what `patch` names.

@@ -53,6 +53,19 @@ pub struct Resources {
     pub disk_gb: Option<f64>,
 }
 
+impl Resources {
+    /// What is said, and where nothing is, what was found; sizes to a tenth.
+    #[must_use]
+    pub fn or_found(self, cpu_cores: Option<u64>, memory_bytes: Option<u64>, disk_bytes: Option<u64>) -> Self {
+        let gb = |bytes: u64| (bytes as f64 / 1e8).round() / 10.0;
+        Self {
+            cpu_cores: self.cpu_cores.or(cpu_cores.map(|cores| cores as f64)),
+            memory_gb: self.memory_gb.or(memory_bytes.map(gb)),
+            disk_gb: self.disk_gb.or(disk_bytes.map(gb)),
+        }
+    }
+}
+
 /// The part of the facts that lists and health need.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Detected {
@@ -104,12 +117,7 @@ impl Server {
     /// Sizes: what its owner says, else what was found.
     #[must_use]
     pub fn resources(&self) -> Resources {
-        let gb = |bytes: u64| (bytes as f64 / 1e8).round() / 10.0;
-        Resources {
-            cpu_cores: self.declared.cpu_cores.or(self.detected.cpu_cores.map(|cores| cores as f64)),
-            memory_gb: self.declared.memory_gb.or(self.detected.memory_bytes.map(gb)),
-            disk_gb: self.declared.disk_gb.or(self.detected.disk_bytes.map(gb)),
-        }
+        self.declared.or_found(self.detected.cpu_cores, self.detected.memory_bytes, self.detected.disk_bytes)
     }
 
     /// How the server is at `now_us`.

@@ -17,12 +17,15 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{
-    AddressPolicy, SshError, address,
+    SshError,
     error::{KeyProblem, Unreachable},
     key::read_private_key,
     session::Session,
 };
-use crate::servers::{Fingerprint, SshAuth, SshTarget, Username};
+use crate::{
+    dial::Dialler,
+    servers::{Fingerprint, SshAuth, SshTarget, Username},
+};
 
 /// Time for versions, algorithms and keys to be exchanged.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,14 +53,14 @@ const HOST_KEY_FAMILIES: [&[Algorithm]; 3] = [
 /// Connects to hosts. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Connector {
-    policy: AddressPolicy,
+    dialler: Dialler,
 }
 
 impl Connector {
-    /// A connector that dials what `policy` allows.
+    /// A connector that dials what `dialler`, or a policy of its own, allows.
     #[must_use]
-    pub fn new(policy: AddressPolicy) -> Self {
-        Self { policy }
+    pub fn new(dialler: impl Into<Dialler>) -> Self {
+        Self { dialler: dialler.into() }
     }
 
     /// Connects and verifies the host's key, while the login's own key is read. Sends no credential.
@@ -88,7 +91,8 @@ impl Connector {
     }
 
     async fn handshake(&self, target: &SshTarget, host_keys: Vec<Algorithm>) -> Result<Verified, SshError> {
-        let stream = address::dial(&target.host, target.port, &self.policy).await?;
+        let stream = self.dialler.dial(&target.host, target.port).await;
+        let stream = stream.map_err(|error| SshError::undialled(error, &target.host, target.port))?;
         // Interactive traffic: small packets must not wait for each other. Failing to say so costs time only.
         let _ = stream.set_nodelay(true);
         let local_ip = stream.local_addr().map_err(|error| SshError::broken("the handshake", error))?.ip();

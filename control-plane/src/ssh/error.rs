@@ -2,8 +2,10 @@
 
 use std::{error::Error as StdError, net::IpAddr};
 
-use super::address::Refusal;
-use crate::servers::{ConnectionOutcome, Fingerprint, Username};
+use crate::{
+    dial::{DialError, Refusal},
+    servers::{ConnectionOutcome, Fingerprint, Username},
+};
 
 type Source = Box<dyn StdError + Send + Sync>;
 
@@ -42,6 +44,8 @@ pub enum Unreachable {
     Timeout,
     #[error("the name does not resolve")]
     Dns,
+    #[error("this is a number and no name")]
+    Spelling,
     #[error("there is no route to it")]
     NoRoute,
     #[error("whatever listens there does not speak SSH")]
@@ -107,6 +111,21 @@ impl SshError {
         Self::Broken { during, source: Some(source.into()) }
     }
 
+    /// `address` could not be dialled.
+    pub(super) fn undialled(error: DialError, address: &str, port: u16) -> Self {
+        let why = match error {
+            DialError::Refused { ip, refusal } => {
+                return Self::AddressRefused { address: address.to_owned(), ip, refusal };
+            }
+            DialError::Spelling => Unreachable::Spelling,
+            DialError::Dns => Unreachable::Dns,
+            DialError::Closed => Unreachable::Refused,
+            DialError::Timeout => Unreachable::Timeout,
+            DialError::NoRoute => Unreachable::NoRoute,
+        };
+        Self::Unreachable { address: address.to_owned(), port, why }
+    }
+
     /// What an attempt that ended so is recorded as.
     #[must_use]
     pub fn outcome(&self) -> ConnectionOutcome {
@@ -140,11 +159,7 @@ impl SshError {
     pub fn remedy(&self) -> String {
         match self {
             Self::Unreachable { port, why, .. } => why.remedy(*port),
-            Self::AddressRefused { .. } => {
-                "Use the address under which the server is reached by others. Addresses of this machine, of the local \
-                 link and of cloud metadata services are refused unless the control plane's settings allow them."
-                    .to_owned()
-            }
+            Self::AddressRefused { refusal, .. } => refused_remedy(*refusal),
             Self::HostKeyMismatch { presented, .. } => format!(
                 "If the server was reinstalled or its keys were replaced, compare `ssh-keygen -lf \
                  /etc/ssh/ssh_host_ed25519_key.pub` on its console with {presented} and accept the new key. Otherwise \
@@ -165,6 +180,16 @@ impl SshError {
     }
 }
 
+fn refused_remedy(refusal: Refusal) -> String {
+    let elsewhere = "Use the address under which the server is reached by others";
+    match refusal.setting() {
+        Some(setting) => format!(
+            "{elsewhere}, or let the control plane's operator allow such addresses: `{setting} = true` in muster.toml."
+        ),
+        None => format!("{elsewhere}. Addresses like this one are refused whatever the settings are."),
+    }
+}
+
 impl Unreachable {
     fn remedy(self, port: u16) -> String {
         match self {
@@ -178,6 +203,7 @@ impl Unreachable {
             Self::Dns => "Check the spelling of the name and that it resolves from the control plane: \
                           `getent hosts NAME`. An IP address can be used instead."
                 .to_owned(),
+            Self::Spelling => "Write an IPv4 address as four decimal numbers, such as 203.0.113.10.".to_owned(),
             Self::NoRoute => "Check the address, and the control plane's network and routes towards it.".to_owned(),
             Self::NotSsh => format!("Check that port {port} is the one sshd listens on, and not another service's."),
         }

@@ -1,11 +1,10 @@
 //! Reaching hosts over SSH: for what happens before an agent is there, and for bringing it there.
 //!
-//! A connection is made in steps that cannot be swapped: an address is judged and dialled ([`AddressPolicy`]), the
+//! A connection is made in steps that cannot be swapped: an address is judged and dialled ([`Dialler`](crate::dial::Dialler)), the
 //! host's key is verified ([`Connector::dial`]), the login happens ([`Dialled::authenticate`]), and then the one
 //! program that is ever run is the agent's own binary ([`Session::run_agent`]), carried there for that one run. No
 //! command line is ever composed from what a caller sent: see [`quote`] and the carrier's constant program.
 
-mod address;
 mod carrier;
 mod connect;
 mod entrance;
@@ -16,7 +15,6 @@ pub mod quote;
 mod session;
 
 pub use self::{
-    address::{AddressPolicy, Refusal},
     connect::{Connector, Dialled},
     entrance::{Entering, Entrance, EntranceError},
     error::{Carriage, Elevation, KeyProblem, SshError, Unreachable},

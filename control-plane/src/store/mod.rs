@@ -13,6 +13,7 @@ mod certificates;
 mod commands;
 mod enrollment;
 mod error;
+mod filter;
 mod frames;
 mod join_tokens;
 mod ledger;
@@ -35,6 +36,7 @@ pub use certificates::{CertificateStanding, IssuedCertificate};
 pub use commands::{Claim, EndedCommand, RecordOutcome};
 pub use enrollment::{Enrolled, Enrolment, Joined};
 pub use error::StoreError;
+pub use filter::{ScanPosition, Scanned};
 pub use frames::{FrameRow, StoredFrame};
 pub use join_tokens::{JoinToken, JoinTokenStatus, NewJoinToken};
 

@@ -24,7 +24,8 @@ impl Store {
         row.map(|row| Ok((row.value("json")?, row.value("collected_at_us")?))).transpose()
     }
 
-    /// Keeps a facts document unless a younger one is there, and answers whether it was kept.
+    /// Keeps a facts document, and of it what lists and filters need, unless a younger one is there; answers whether it
+    /// was kept.
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError).
@@ -195,8 +196,8 @@ pub(super) async fn keep_facts(tx: &mut Tx, facts: &FactsRow) -> Result<bool> {
     let done = sqlx::query(
         "UPDATE servers SET facts_sha256 = $4, facts_collected_at_us = $3, detected_hostname = $5, os_type = $6, \
          os_version = $7, os_arch = $8, docker_status = $9, docker_version = $10, detected_cpu_cores = $11, \
-         detected_memory_bytes = $12, data_disk_bytes = $13, data_disk_available_bytes = $14, updated_at_us = $15 \
-         WHERE org_id = $1 AND id = $2 AND deleted_at_us IS NULL \
+         detected_memory_bytes = $12, data_disk_bytes = $13, data_disk_available_bytes = $14, updated_at_us = $15, \
+         filter_facts = $16 WHERE org_id = $1 AND id = $2 AND deleted_at_us IS NULL \
          AND (facts_collected_at_us IS NULL OR facts_collected_at_us <= $3)",
     )
     .bind(facts.org.to_string())
@@ -214,6 +215,7 @@ pub(super) async fn keep_facts(tx: &mut Tx, facts: &FactsRow) -> Result<bool> {
     .bind(signed(detected.disk_bytes))
     .bind(signed(detected.disk_available_bytes))
     .bind(facts.now_us)
+    .bind(facts.filter_lines.as_str())
     .execute(&mut **tx)
     .await?;
     if done.rows_affected() == 0 {

@@ -39,6 +39,9 @@ macro_rules! select_server {
     };
 }
 
+/// The query for servers of the organisation `$1`, open to more conditions.
+pub(super) const SELECT: &str = select_server!("");
+
 impl Store {
     /// The server `id`.
     ///
@@ -273,7 +276,7 @@ fn thousandths(value: Option<f64>) -> Option<i64> {
     value.map(|value| (value * 1000.0).round() as i64)
 }
 
-fn server(row: &AnyRow) -> Result<Server> {
+pub(super) fn server(row: &AnyRow) -> Result<Server> {
     Ok(Server {
         id: row.parsed("id")?,
         org_id: row.parsed("org_id")?,

@@ -13,7 +13,7 @@ use crate::{
         },
         rest::{
             extract::{self, DEFAULT_PAGE},
-            servers::status,
+            servers::{self, filter, status},
         },
     },
     error::Error,
@@ -34,6 +34,11 @@ impl<T> Call<T> {
     }
 }
 
+/// A text that says something; an empty one stands for none.
+fn filled(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
 /// The bounds of a page; a limit of 0 stands for the default.
 pub(super) fn page(skip: u32, limit: u32) -> Result<(u32, u32)> {
     extract::bounds(skip, if limit == 0 { DEFAULT_PAGE } else { limit })
@@ -41,8 +46,9 @@ pub(super) fn page(skip: u32, limit: u32) -> Result<(u32, u32)> {
 
 pub(super) async fn list(call: Call<wire::ListServersRequest>) -> Result<wire::ListServersResponse> {
     let (skip, limit) = page(call.request.skip, call.request.limit)?;
-    let filter = ServerFilter { status: status(Some(&call.request.status))?, skip, limit };
-    let servers = call.app.servers.list(call.caller.org_id, filter).await?;
+    let page = ServerFilter { status: status(filled(&call.request.status))?, skip, limit };
+    let filter = filter(filled(&call.request.filter))?;
+    let servers = servers::list(&call.app, call.caller.org_id, page, filter.as_ref()).await?;
     Ok(wire::ListServersResponse { servers: servers.iter().map(|server| call.shown(server)).collect() })
 }
 

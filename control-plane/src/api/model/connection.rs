@@ -2,7 +2,10 @@
 
 use muster_shared::{id::ServerId, wire};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
 
 use super::{filled, number, secret::WriteOnly};
 use crate::connection_test::{self, TestResult};
@@ -18,25 +21,52 @@ use crate::connection_test::{self, TestResult};
 }))]
 pub struct VmCreate {
     /// The caller's organisation unless given.
+    #[schema(format = Uuid)]
     pub organization_id: Option<String>,
     /// Unique in the organisation. Not needed to test a connection.
     #[serde(default)]
-    #[schema(required = true)]
+    #[schema(
+        required = true,
+        max_length = 100,
+        pattern = "^\\s*[\\p{L}\\p{N}]([^\\x00-\\x1f\\x7f-\\x9f\\u00ad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]*[^\\s\\x00-\\x1f\\x7f-\\x9f\\u00ad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb])?\\s*$"
+    )]
     pub name: String,
     /// `custom` unless given.
+    #[schema(
+        max_length = 100,
+        pattern = "^\\s*([\\p{L}\\p{N}]([^\\x00-\\x1f\\x7f-\\x9f\\u00ad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]*[^\\s\\x00-\\x1f\\x7f-\\x9f\\u00ad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb])?)?\\s*$"
+    )]
     pub provider: Option<String>,
+    #[schema(
+        max_length = 100,
+        pattern = "^\\s*([\\p{L}\\p{N}]([^\\x00-\\x1f\\x7f-\\x9f\\u00ad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]*[^\\s\\x00-\\x1f\\x7f-\\x9f\\u00ad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb])?)?\\s*$"
+    )]
     pub region: Option<String>,
+    #[schema(format = Ipv4)]
     pub ipv4_address: Option<String>,
+    #[schema(format = Ipv6)]
     pub ipv6_address: Option<String>,
+    #[schema(
+        max_length = 254,
+        pattern = "^([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\\.?)?$"
+    )]
     pub fqdn: Option<String>,
+    #[schema(
+        max_length = 254,
+        pattern = "^([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\\.?)?$"
+    )]
     pub hostname: Option<String>,
     /// `auto` (FQDN, then IPv4, IPv6, hostname), `ipv4`, `ipv6`, `fqdn` or `hostname`.
+    #[schema(pattern = "^(auto|ipv4|ipv6|fqdn|hostname)$")]
     pub connection_host_type: Option<String>,
     /// 22 unless given.
+    #[schema(minimum = 1, maximum = 65535)]
     pub ssh_port: Option<u16>,
     /// `root` unless given.
+    #[schema(pattern = "^\\s*[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}\\s*$")]
     pub ssh_username: Option<String>,
     /// `password` or `ssh_key`; told by which secret is given unless said.
+    #[schema(pattern = "^(password|ssh_key)$")]
     pub ssh_auth_method: Option<String>,
     pub ssh_password: Option<WriteOnly>,
     /// OpenSSH, PKCS#1 or PKCS#8 PEM.
@@ -45,13 +75,41 @@ pub struct VmCreate {
     /// The password `sudo` asks for, where it differs from the login's.
     pub ssh_sudo_password: Option<WriteOnly>,
     /// `auto`, `none` or `sudo`.
+    #[schema(pattern = "^(auto|none|sudo)$")]
     pub ssh_sudo_mode: Option<String>,
     /// `SHA256:…`; given in advance, another key is a hard stop.
+    #[schema(pattern = "^\\s*(SHA256:[A-Za-z0-9+/]{43}\\s*)?$")]
     pub ssh_host_key_fingerprint: Option<String>,
+    #[schema(exclusive_minimum = 0, maximum = 1_000_000)]
     pub cpu_cores: Option<f64>,
+    #[schema(exclusive_minimum = 0, maximum = 1_000_000)]
     pub memory_gb: Option<f64>,
+    #[schema(exclusive_minimum = 0, maximum = 1_000_000)]
     pub disk_gb: Option<f64>,
     pub max_projects: Option<u32>,
+}
+
+/// A server to test before it is created: the body that would create it, with or without its name.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(transparent)]
+pub struct VmConnection(pub VmCreate);
+
+impl PartialSchema for VmConnection {
+    fn schema() -> RefOr<Schema> {
+        match VmCreate::schema() {
+            RefOr::T(Schema::Object(mut object)) => {
+                object.required.retain(|field| field != "name");
+                RefOr::T(Schema::Object(object))
+            }
+            other => other,
+        }
+    }
+}
+
+impl ToSchema for VmConnection {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        VmCreate::schemas(schemas);
+    }
 }
 
 /// What to change of a server; what is absent stays.
@@ -59,24 +117,54 @@ pub struct VmCreate {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "name": "production-server-1-updated", "cpu_cores": 8, "memory_gb": 16, "max_projects": 12 }))]
 pub struct VmPatch {
+    #[schema(
+        max_length = 100,
+        pattern = "^\\s*[\\p{L}\\p{N}]([^\\x00-\\x1f\\x7f-\\x9f\\u00ad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]*[^\\s\\x00-\\x1f\\x7f-\\x9f\\u00ad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb])?\\s*$"
+    )]
     pub name: Option<String>,
+    #[schema(
+        max_length = 100,
+        pattern = "^\\s*([\\p{L}\\p{N}]([^\\x00-\\x1f\\x7f-\\x9f\\u00ad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]*[^\\s\\x00-\\x1f\\x7f-\\x9f\\u00ad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb])?)?\\s*$"
+    )]
     pub provider: Option<String>,
+    #[schema(
+        max_length = 100,
+        pattern = "^\\s*([\\p{L}\\p{N}]([^\\x00-\\x1f\\x7f-\\x9f\\u00ad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]*[^\\s\\x00-\\x1f\\x7f-\\x9f\\u00ad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb])?)?\\s*$"
+    )]
     pub region: Option<String>,
+    #[schema(format = Ipv4)]
     pub ipv4_address: Option<String>,
+    #[schema(format = Ipv6)]
     pub ipv6_address: Option<String>,
+    #[schema(
+        max_length = 254,
+        pattern = "^([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\\.?)?$"
+    )]
     pub fqdn: Option<String>,
+    #[schema(
+        max_length = 254,
+        pattern = "^([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\\.?)?$"
+    )]
     pub hostname: Option<String>,
+    #[schema(pattern = "^(auto|ipv4|ipv6|fqdn|hostname)$")]
     pub connection_host_type: Option<String>,
+    #[schema(minimum = 1, maximum = 65535)]
     pub ssh_port: Option<u16>,
+    #[schema(pattern = "^\\s*([A-Za-z0-9_][A-Za-z0-9_.-]{0,31}\\s*)?$")]
     pub ssh_username: Option<String>,
+    #[schema(pattern = "^(password|ssh_key)$")]
     pub ssh_auth_method: Option<String>,
     pub ssh_password: Option<WriteOnly>,
     pub ssh_private_key: Option<WriteOnly>,
     pub ssh_key_passphrase: Option<WriteOnly>,
     pub ssh_sudo_password: Option<WriteOnly>,
+    #[schema(pattern = "^(auto|none|sudo)$")]
     pub ssh_sudo_mode: Option<String>,
+    #[schema(exclusive_minimum = 0, maximum = 1_000_000)]
     pub cpu_cores: Option<f64>,
+    #[schema(exclusive_minimum = 0, maximum = 1_000_000)]
     pub memory_gb: Option<f64>,
+    #[schema(exclusive_minimum = 0, maximum = 1_000_000)]
     pub disk_gb: Option<f64>,
     pub max_projects: Option<u32>,
 }
@@ -87,6 +175,7 @@ pub struct VmPatch {
 #[schema(example = json!({ "fingerprint": "SHA256:uNiVztksCsDhcc0u9e8BrqXaNSQKFuN9M1UTmI0p0HU" }))]
 pub struct HostKeyAccept {
     /// `SHA256:…`, as `ssh-keygen -lf` prints it on the host.
+    #[schema(pattern = "^\\s*SHA256:[A-Za-z0-9+/]{43}\\s*$")]
     pub fingerprint: String,
 }
 

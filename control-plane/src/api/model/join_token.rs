@@ -13,8 +13,13 @@ use crate::{error::Error, store};
 #[schema(example = json!({ "ttl_seconds": 600, "server_name": "production-server-1", "allow": ["observe", "fix"] }))]
 pub struct JoinTokenCreate {
     /// 60 to 604,800; 600 unless given.
+    #[schema(minimum = 60, maximum = 604_800)]
     pub ttl_seconds: Option<u32>,
     /// The name the server gets; its hostname otherwise.
+    #[schema(
+        max_length = 100,
+        pattern = "^\\s*[\\p{L}\\p{N}]([^\\x00-\\x1f\\x7f-\\x9f\\u00ad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]*[^\\s\\x00-\\x1f\\x7f-\\x9f\\u00ad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb])?\\s*$"
+    )]
     pub server_name: Option<String>,
     /// What the host's policy will accept; `observe` unless given.
     #[serde(default)]

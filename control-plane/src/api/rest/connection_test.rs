@@ -4,7 +4,7 @@ use axum::extract::{Path, State};
 
 use super::{extract::Body, problem::Problem, routes::Caller};
 use crate::{
-    api::model::connection::{ConnectionTested, VmCreate},
+    api::model::connection::{ConnectionTested, VmConnection},
     app::App,
 };
 
@@ -12,14 +12,14 @@ use crate::{
 ///
 /// Takes the body that would create the server, and keeps nothing of it. A failed connection is an answer, not an
 /// error: `status` and `remedy` say what to do.
-#[utoipa::path(post, path = "/api/v1/vms/test-connection", tag = "joining", request_body = VmCreate, responses(
+#[utoipa::path(post, path = "/api/v1/vms/test-connection", tag = "joining", request_body = VmConnection, responses(
     (status = 200, description = "What the attempt found", body = ConnectionTested),
     (status = 400, description = "The body is not JSON"),
     (status = 422, description = "A field is not acceptable")))]
 pub async fn test_new_connection(
     State(app): State<App>,
     _: Caller,
-    Body(create): Body<VmCreate>,
+    Body(VmConnection(create)): Body<VmConnection>,
 ) -> Result<axum::Json<ConnectionTested>, Problem> {
     let result = app.connection_test.run(&create.into_connection()?).await?;
     Ok(axum::Json(ConnectionTested::of(&result, None)))

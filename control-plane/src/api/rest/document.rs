@@ -15,8 +15,7 @@ impl Document {
     /// Describes `routes`.
     #[must_use]
     pub fn of(routes: &Routes) -> Self {
-        // A document of texts and maps with text keys always serialises.
-        Self(openapi::document(routes).to_json().map(Bytes::from).unwrap_or_default())
+        Self(Bytes::from(openapi::document(routes).to_string()))
     }
 }
 

@@ -13,6 +13,7 @@ pub mod host_key;
 pub mod install;
 pub mod join_tokens;
 pub mod monitoring;
+pub mod page;
 pub mod power;
 pub mod preflight;
 pub mod problem;
@@ -79,6 +80,9 @@ pub fn routes() -> Routes {
         .public::<install::__path_install_sh, _, _>(install::install_sh)
         .public::<install::__path_agent_binary, _, _>(install::agent_binary)
         .public::<document::__path_openapi, _, _>(document::openapi)
+        .public::<page::__path_docs_page, _, _>(page::docs_page)
+        .public::<page::__path_docs_script, _, _>(page::docs_script)
+        .public::<page::__path_docs_style, _, _>(page::docs_style)
 }
 
 /// The router that serves them: errors always have a body, requests always have an id.

@@ -6,7 +6,10 @@ use axum::{
 };
 use futures_util::StreamExt as _;
 use serde::Deserialize;
-use utoipa::IntoParams;
+use utoipa::{
+    IntoParams,
+    openapi::{KnownFormat, ObjectBuilder, OneOfBuilder, RefOr, Schema, SchemaFormat, Type},
+};
 
 use super::{extract::Query, problem::Problem, routes::Caller};
 use crate::{
@@ -79,8 +82,10 @@ pub struct SeriesQuery {
     /// The metric's name, such as `host_memory_available_bytes`.
     pub metric: String,
     /// Start, RFC 3339 or seconds since the epoch; five minutes before the end unless given.
+    #[param(schema_with = point_schema)]
     pub from: Option<String>,
     /// End, RFC 3339 or seconds since the epoch; now unless given.
+    #[param(schema_with = point_schema)]
     pub to: Option<String>,
 }
 
@@ -93,6 +98,13 @@ impl SeriesQuery {
         }
         Ok((from_us, to_us))
     }
+}
+
+fn point_schema() -> RefOr<Schema> {
+    let time =
+        ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
+    let seconds = ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0)).exclusive_maximum(Some(1e11));
+    OneOfBuilder::new().item(time).item(seconds).into()
 }
 
 fn point(field: &str, text: &str) -> Result<i64, Error> {

@@ -13,7 +13,7 @@ use http::request::Parts;
 use utoipa::{
     __dev::{SchemaReferences, Tags},
     openapi::{
-        PathItem, RefOr, Schema,
+        RefOr, Schema,
         path::{HttpMethod, Operation as Description},
         security::SecurityRequirement,
     },
@@ -48,7 +48,7 @@ pub struct Route {
     /// As axum and OpenAPI both write it: `/api/v1/vms/{id}`.
     pub path: String,
     pub admission: Admission,
-    pub(super) description: Description,
+    pub(in crate::api) description: Description,
     handler: MethodRouter<App>,
 }
 
@@ -112,13 +112,6 @@ impl Routes {
     #[must_use]
     pub fn schemas(&self) -> &[(String, RefOr<Schema>)] {
         &self.schemas
-    }
-
-    /// The paths of the document.
-    pub fn paths(&self) -> impl Iterator<Item = (String, PathItem)> {
-        self.routes
-            .iter()
-            .map(|route| (route.path.clone(), PathItem::new(route.method.clone(), route.description.clone())))
     }
 
     /// The router that serves them.

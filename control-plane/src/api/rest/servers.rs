@@ -19,7 +19,8 @@ use crate::{
     },
     app::App,
     error::Error,
-    servers::{IdempotencyKey, ServerFilter, ServerStatus},
+    filter::Filter,
+    servers::{IdempotencyKey, Server, ServerFilter, ServerStatus},
 };
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -30,9 +31,15 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 #[into_params(parameter_in = Query)]
 pub struct ListQuery {
     /// The caller's organisation; another one has no servers for this caller.
+    #[param(format = Uuid)]
     pub organization_id: Option<String>,
     /// `pending`, `running`, `stopped` or `error`.
+    #[param(pattern = "^(pending|running|stopped|error)$")]
     pub status: Option<String>,
+    /// A CEL expression over a server's fields and facts, such as `docker.version < version("24.0")`; a server for
+    /// which it is not known to be true is left out.
+    #[param(max_length = 2000)]
+    pub filter: Option<String>,
     /// How many to leave out at the start.
     #[param(default = 0)]
     pub skip: Option<u32>,
@@ -42,9 +49,14 @@ pub struct ListQuery {
 }
 
 impl ListQuery {
-    fn filter(&self) -> Result<ServerFilter, Error> {
+    fn page(&self) -> Result<ServerFilter, Error> {
         let (skip, limit) = extract::bounds(self.skip.unwrap_or(0), self.limit.unwrap_or(extract::DEFAULT_PAGE))?;
         Ok(ServerFilter { status: status(self.status.as_deref())?, skip, limit })
+    }
+
+    fn organization(&self) -> Result<Option<OrgId>, Error> {
+        let invalid = |_| Error::invalid("invalid_field", "organization_id: expected an organisation's id, a UUID");
+        self.organization_id.as_deref().map(|id| id.parse().map_err(invalid)).transpose()
     }
 }
 
@@ -54,7 +66,27 @@ impl ListQuery {
 /// A word that is no status.
 pub fn status(word: Option<&str>) -> Result<Option<ServerStatus>, Error> {
     let unknown = || Error::invalid("invalid_status", "status must be pending, running, stopped or error");
-    word.filter(|word| !word.is_empty()).map(|word| ServerStatus::parse(word).ok_or_else(unknown)).transpose()
+    let listed = |word| ServerStatus::parse(word).filter(|status| *status != ServerStatus::Deleted);
+    word.map(|word| listed(word).ok_or_else(unknown)).transpose()
+}
+
+/// The expression a list is filtered by.
+///
+/// # Errors
+/// What is wrong with it, and in which column.
+pub fn filter(text: Option<&str>) -> Result<Option<Filter>, Error> {
+    Ok(text.map(Filter::compile).transpose()?)
+}
+
+/// The servers of a page.
+///
+/// # Errors
+/// [`Error`] when the store fails.
+pub async fn list(app: &App, org: OrgId, page: ServerFilter, filter: Option<&Filter>) -> Result<Vec<Server>, Error> {
+    match filter {
+        Some(filter) => app.servers.list_matching(org, page, filter, app.clock.now_us()).await,
+        None => app.servers.list(org, page).await,
+    }
 }
 
 /// List servers, oldest first.
@@ -66,11 +98,12 @@ pub async fn list_servers(
     Caller(caller): Caller,
     Query(query): Query<ListQuery>,
 ) -> Result<axum::Json<Vec<Vm>>, Problem> {
-    let filter = query.filter()?;
-    if query.organization_id.as_ref().is_some_and(|id| id.parse::<OrgId>() != Ok(caller.org_id)) {
+    let page = query.page()?;
+    let filter = filter(query.filter.as_deref())?;
+    if query.organization()?.is_some_and(|org| org != caller.org_id) {
         return Ok(axum::Json(Vec::new()));
     }
-    let servers = app.servers.list(caller.org_id, filter).await?;
+    let servers = list(&app, caller.org_id, page, filter.as_ref()).await?;
     let now_us = app.clock.now_us();
     Ok(axum::Json(servers.iter().map(|server| Vm::of(server, now_us)).collect()))
 }
@@ -79,7 +112,8 @@ pub async fn list_servers(
 ///
 /// Repeating the call with the same `idempotency-key` answers the server made before.
 #[utoipa::path(post, path = "/api/v1/vms", tag = "servers", request_body = VmCreate,
-    params(("idempotency-key" = Option<String>, Header, description = "1 to 200 visible ASCII characters")),
+    params(("idempotency-key" = Option<String>, Header, description = "1 to 200 visible ASCII characters",
+        max_length = 200, pattern = "^[!-~]{1,200}$")),
     responses(
         (status = 201, description = "The server", body = Vm),
         (status = 400, description = "The body is not JSON"),

@@ -38,7 +38,16 @@ fn code(body: &Value) -> &str {
 fn these_routes_and_no_others_are_public() {
     let public: BTreeSet<_> =
         routes().iter().filter(|route| route.admission == Admission::Public).map(|route| route.path.clone()).collect();
-    let expected = ["/agent/{arch}/muster-agent", "/api/v1/openapi.json", "/healthz", "/install.sh", "/readyz"];
+    let expected = [
+        "/agent/{arch}/muster-agent",
+        "/api/v1/docs",
+        "/api/v1/docs/page.js",
+        "/api/v1/docs/style.css",
+        "/api/v1/openapi.json",
+        "/healthz",
+        "/install.sh",
+        "/readyz",
+    ];
     assert_eq!(public, expected.map(str::to_owned).into());
 }
 
@@ -168,6 +177,31 @@ async fn errors_say_what_is_wrong_and_where() {
 }
 
 #[tokio::test]
+async fn a_filter_lists_what_it_holds_for_and_points_at_what_is_wrong() {
+    let api = Api::open().await;
+    api.make_server("web-1").await;
+    api.make_server("db-1").await;
+    let stranger = api.stranger().await;
+    let list = |filter: &str| {
+        let query: String = filter.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        format!("/api/v1/vms?filter={query}")
+    };
+    let (status, found) = api.call("GET", &list("name.startsWith(\"web-\")"), &Value::Null).await;
+    assert_eq!(status, StatusCode::OK, "{found}");
+    let names: Vec<_> = found.as_array().expect("a list").iter().map(|server| &server["name"]).collect();
+    assert_eq!(names, ["web-1"]);
+    let (status, none) = api.call("GET", &list("docker.version < version(\"24.0\")"), &Value::Null).await;
+    assert_eq!((status, none), (StatusCode::OK, json!([])), "what is not known does not match");
+    let (status, body) = api.call("GET", &list("status == 'running' && dokcer.version == 1"), &Value::Null).await;
+    assert_eq!((status, code(&body)), (StatusCode::UNPROCESSABLE_ENTITY, "invalid_filter"));
+    let detail = body["detail"].as_str().expect("words");
+    assert!(detail.contains("column 24") && detail.contains("docker.version"), "{detail}");
+    assert_eq!(body.as_object().map(serde_json::Map::len), Some(3), "{body}");
+    let theirs = Request::builder().uri(list("true")).header("authorization", format!("Bearer {stranger}"));
+    assert_eq!(api.send(theirs, "").await, (StatusCode::OK, "[]".to_owned()));
+}
+
+#[tokio::test]
 async fn a_request_keeps_the_id_it_brought() {
     let api = Api::open().await;
     let request = Request::builder().uri("/healthz").header("x-request-id", "mine-1").body(Body::empty());
@@ -225,7 +259,7 @@ async fn power_says_what_is_missing() {
 #[test]
 fn the_document_covers_every_route_and_refers_to_nothing_missing() {
     let routes = routes();
-    let document = serde_json::to_value(openapi::document(&routes)).expect("JSON");
+    let document = openapi::document(&routes);
     assert_eq!(document["openapi"], "3.1.0");
     let mut ids = BTreeSet::new();
     for route in routes.iter() {
@@ -243,8 +277,17 @@ fn the_document_covers_every_route_and_refers_to_nothing_missing() {
             let parameters = operation["parameters"].as_array().expect("parameters");
             assert!(parameters.iter().any(|parameter| parameter["name"] == name), "{id} does not describe {name}");
         }
+        let takes = &operation["requestBody"]["content"];
+        assert!(takes.is_null() || !takes["application/json"]["example"].is_null(), "{id} has no request's example");
+        for error in ["400", "413", "415", "422"].iter().filter(|_| !takes.is_null()) {
+            assert!(operation["responses"][error].is_object(), "{id} does not say when it answers {error}");
+        }
         for (status, response) in operation["responses"].as_object().expect("responses") {
             let is_error = status.starts_with(['4', '5']);
+            assert!(response["headers"]["x-request-id"]["required"].is_boolean(), "{id} {status} has no request's id");
+            for (kind, content) in response["content"].as_object().into_iter().flatten() {
+                assert!(!content["example"].is_null(), "{id} {status} {kind} has no example");
+            }
             let schema = &response["content"]["application/json"]["schema"];
             assert!(!is_error || schema["$ref"] == "#/components/schemas/ProblemBody", "{id} {status}");
         }
@@ -271,7 +314,7 @@ fn collect_references(value: &Value, into: &mut Vec<String>) {
 
 #[test]
 fn the_document_s_examples_are_accepted() {
-    let document = serde_json::to_value(openapi::document(&routes())).expect("JSON");
+    let document = openapi::document(&routes());
     let example = |name: &str| document["components"]["schemas"][name]["example"].clone();
     use crate::api::model::{
         connection::{HostKeyAccept, VmCreate, VmPatch},

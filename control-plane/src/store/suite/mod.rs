@@ -5,6 +5,7 @@ mod command_model;
 mod commands;
 mod enrollment;
 mod faults;
+mod filter;
 mod power;
 mod retention;
 mod servers;

@@ -1,0 +1,48 @@
+//! What holds between the fields of a body, which no single field can say.
+
+use serde_json::{Value, json};
+
+/// Adds the rules to the types they hold for.
+pub(super) fn constrain(components: &mut Value) {
+    for name in ["VmCreate", "VmConnection"] {
+        if let Some(schema) = components.pointer_mut(&format!("/schemas/{name}")) {
+            schema["allOf"] = json!([login(), address()]);
+        }
+    }
+}
+
+/// A key, or a password; the method named is the one given.
+fn login() -> Value {
+    json!({ "anyOf": [
+        {
+            "required": ["ssh_private_key"],
+            "properties": {
+                "ssh_private_key": { "type": "string" },
+                "ssh_auth_method": { "enum": ["ssh_key", null] },
+            },
+        },
+        {
+            "required": ["ssh_password"],
+            "properties": {
+                "ssh_password": { "type": "string" },
+                "ssh_private_key": { "type": "null" },
+                "ssh_auth_method": { "enum": ["password", null] },
+            },
+        },
+    ] })
+}
+
+/// The address that is chosen is there.
+fn address() -> Value {
+    let choices = [("ipv4_address", "ipv4"), ("ipv6_address", "ipv6"), ("fqdn", "fqdn"), ("hostname", "hostname")];
+    let choices = choices.map(|(field, word)| {
+        json!({
+            "required": [field],
+            "properties": {
+                field: { "type": "string", "minLength": 1 },
+                "connection_host_type": { "enum": ["auto", word, null] },
+            },
+        })
+    });
+    json!({ "anyOf": choices })
+}
