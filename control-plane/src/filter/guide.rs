@@ -15,7 +15,7 @@ const EXAMPLES: &[(&str, &str)] = &[
 ];
 
 fn guide() -> String {
-    let mut guide = format!(
+    let mut guide = String::from(
         "# Asking the fleet\n\n\
          `GET /api/v1/vms?filter=…`, `ListServers` over gRPC and `muster servers list --filter …` take an expression \
          in a part of\n[CEL](https://cel.dev) and list the servers for which it is true.\n\n\
@@ -24,7 +24,7 @@ fn guide() -> String {
          curl -G \"$MUSTER_URL/api/v1/vms\" -H \"Authorization: Bearer $MUSTER_TOKEN\" \\\n  \
          --data-urlencode 'filter=os.id == \"debian\" && reboot_pending'\n\
          ```\n\n\
-         | filter | lists |\n| --- | --- |\n"
+         | filter | lists |\n| --- | --- |\n",
     );
     for (filter, lists) in EXAMPLES {
         let _ = writeln!(guide, "| `{}` | {lists} |", filter.replace('|', "\\|"));

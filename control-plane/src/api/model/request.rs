@@ -5,7 +5,7 @@ use std::{fmt::Display, str::FromStr};
 use muster_shared::{id::OrgId, wire};
 
 use super::{
-    connection::{VmCreate, VmPatch},
+    connection::{VmConnection, VmCreate, VmPatch},
     filled, number,
     secret::WriteOnly,
 };
@@ -20,6 +20,8 @@ use crate::{
 /// The provider of a server whose owner names none.
 const DEFAULT_PROVIDER: &str = "custom";
 const DEFAULT_USERNAME: &str = "root";
+/// The name of a server that is tested before it has one.
+const UNNAMED: &str = "unnamed";
 /// Largest size of anything a caller may declare.
 const MAX_SIZE: f64 = 1e6;
 
@@ -72,6 +74,18 @@ impl VmCreate {
             sudo_mode: word("ssh_sudo_mode", self.ssh_sudo_mode, SudoMode::parse)?.unwrap_or(SudoMode::Auto),
             host_key: optional("ssh_host_key_fingerprint", self.ssh_host_key_fingerprint)?,
         })
+    }
+}
+
+impl VmConnection {
+    /// How to reach it; what else the body says of it is held to the same rules as if it were kept.
+    ///
+    /// # Errors
+    /// Another organisation, or a field that is missing or not acceptable.
+    pub fn into_connection(self, org: OrgId) -> Result<Connection> {
+        let named = !self.0.name.is_empty();
+        let name = if named { self.0.name.clone() } else { UNNAMED.to_owned() };
+        Ok(VmCreate { name, ..self.0 }.into_server(org)?.connection)
     }
 }
 

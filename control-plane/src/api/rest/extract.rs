@@ -6,10 +6,11 @@ use axum::{
 };
 use http::{StatusCode, header::CONTENT_TYPE, request::Parts};
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 use utoipa::IntoParams;
 
 use super::problem::Problem;
-use crate::error::Error;
+use crate::{api::model::number::to_integer, error::Error};
 
 /// Most entries of a page, and how many there are unless said.
 pub const MAX_PAGE: u32 = 1000;
@@ -36,7 +37,27 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             }
             _ => Problem::new(StatusCode::BAD_REQUEST, "incomplete", "the request body ended early"),
         })?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| explain(&error))
+        read(&bytes).map(Self).map_err(|error| explain(&error))
+    }
+}
+
+/// Reads a JSON text. Where that fails, numbers such as `8.0` are taken for the whole numbers they are.
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    serde_json::from_slice(bytes).or_else(|error| {
+        let whole = error.is_data().then(|| serde_json::from_slice::<Value>(bytes).ok()).flatten();
+        whole.and_then(|value| serde_json::from_value(with_whole_numbers(value)).ok()).ok_or(error)
+    })
+}
+
+fn with_whole_numbers(value: Value) -> Value {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let whole = number.as_f64().and_then(to_integer);
+            whole.map_or(Value::Number(number), Value::from)
+        }
+        Value::Array(items) => items.into_iter().map(with_whole_numbers).collect(),
+        Value::Object(map) => map.into_iter().map(|(name, value)| (name, with_whole_numbers(value))).collect(),
+        other => other,
     }
 }
 
@@ -153,6 +174,14 @@ mod tests {
         let (status, text) = explained(r#"{"ssh_port": "twenty-two"}"#);
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
         assert!(text.contains("expected u16"), "{text}");
+    }
+
+    #[test]
+    fn a_whole_number_may_be_written_with_a_fraction() {
+        let patch = read::<VmPatch>(br#"{"ssh_port": 22.0, "memory_gb": 7.5}"#).expect("accepted");
+        assert_eq!((patch.ssh_port, patch.memory_gb), (Some(22), Some(7.5)));
+        let error = read::<VmPatch>(br#"{"ssh_port": 22.5}"#).expect_err("no port");
+        assert_eq!(error.column(), 17, "the place is told as it was read first");
     }
 
     #[test]
