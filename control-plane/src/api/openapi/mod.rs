@@ -9,6 +9,10 @@ mod examples;
 mod rules;
 mod schemas;
 
+pub use schemas::one_of;
+
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 use utoipa::{PartialSchema as _, ToSchema as _};
 
@@ -72,17 +76,20 @@ fn components(routes: &Routes) -> Value {
     })
 }
 
-/// What the tags mean, those in use only and in this order.
-const TAGS: [(&str, &str); 5] = [
+/// What the tags mean, in the order they are shown.
+const TAGS: [(&str, &str); 6] = [
     ("servers", "Servers and what is known of them"),
     ("joining", "Bringing servers into the fleet"),
     ("commands", "What was asked of hosts, and how it ended"),
     ("monitoring", "Figures by the second"),
+    ("audit", "Who did what, provably"),
     ("control plane", "The control plane itself"),
 ];
 
 fn tags(routes: &Routes) -> Value {
-    let used = |tag: &str| routes.iter().any(|route| route.description.tags.iter().flatten().any(|used| used == tag));
-    let tags = TAGS.iter().filter(|(tag, _)| used(tag));
-    tags.map(|(name, description)| json!({ "name": name, "description": description })).collect()
+    let used: BTreeSet<_> = routes.iter().flat_map(|route| route.description.tags.iter().flatten()).collect();
+    let known = TAGS.iter().filter(|(tag, _)| used.iter().any(|used| used.as_str() == *tag));
+    let known = known.map(|(name, description)| json!({ "name": name, "description": description }));
+    let others = used.iter().filter(|tag| TAGS.iter().all(|(known, _)| *known != tag.as_str()));
+    known.chain(others.map(|name| json!({ "name": name }))).collect()
 }

@@ -1,6 +1,12 @@
 //! Schemas as they are meant.
 
 use serde_json::{Value, json};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+
+/// The schema of a text that is one of `words`.
+pub fn one_of(words: impl IntoIterator<Item = &'static str>) -> RefOr<Schema> {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).into()
+}
 
 /// The schema of one server-sent event.
 pub(super) const EVENT: &str = "ServerSentEvent";

@@ -8,7 +8,10 @@ use axum::{
 use futures_util::TryStreamExt as _;
 use http::header::CONTENT_TYPE;
 use serde::Deserialize;
-use utoipa::IntoParams;
+use utoipa::{
+    IntoParams,
+    openapi::{RefOr, Schema},
+};
 
 use super::{
     extract::{self, Query},
@@ -20,7 +23,9 @@ use crate::{
         audit::{AuditEntry, AuditVerified, Link, known_words},
         time::Time,
     },
+    api::openapi::one_of,
     app::App,
+    audit::{Action, ResourceType},
     error::Error,
     store::AuditFilter,
 };
@@ -31,9 +36,11 @@ use crate::{
 #[into_params(parameter_in = Query)]
 pub struct AuditQuery {
     /// Such as `server`.
+    #[param(schema_with = resource_types)]
     pub resource_type: Option<String>,
     pub resource_id: Option<String>,
     /// Such as `SERVER_CREATED`.
+    #[param(schema_with = actions)]
     pub action: Option<String>,
     /// The user or server that did it.
     pub actor_id: Option<String>,
@@ -52,12 +59,11 @@ pub struct AuditQuery {
 impl AuditQuery {
     fn filter(self) -> Result<AuditFilter, Error> {
         let (skip, limit) = extract::bounds(self.skip.unwrap_or(0), self.limit.unwrap_or(extract::DEFAULT_PAGE))?;
-        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         let filter = AuditFilter {
-            resource_type: given(self.resource_type),
-            resource_id: given(self.resource_id),
-            action: given(self.action),
-            actor_id: given(self.actor_id),
+            resource_type: self.resource_type,
+            resource_id: self.resource_id,
+            action: self.action,
+            actor_id: self.actor_id,
             from_us: self.from.map(|time| time.0),
             to_us: self.to.map(|time| time.0),
             skip,
@@ -66,6 +72,14 @@ impl AuditQuery {
         known_words(&filter)?;
         Ok(filter)
     }
+}
+
+fn resource_types() -> RefOr<Schema> {
+    one_of(ResourceType::ALL.iter().map(|kind| kind.as_str()))
+}
+
+fn actions() -> RefOr<Schema> {
+    one_of(Action::ALL.iter().map(|action| action.as_str()))
 }
 
 /// List what was done in the organisation, newest first.
