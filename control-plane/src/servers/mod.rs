@@ -35,7 +35,7 @@ use crate::{
     audit::{Action, Record},
     error::{Error, ErrorKind},
     events::{EventKind, Events},
-    filter::{Candidate, Filter, facts_lines},
+    filter::{Candidate, Filter},
     keyring::Keyring,
     store::{Store, StoreError},
 };
