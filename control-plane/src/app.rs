@@ -23,7 +23,7 @@ use crate::{
     facts::FactsRefresh,
     identity::{Identity, open::OpenError},
     ingest::{Ingest, Writer},
-    keyring::{Keyring, KeyringError},
+    keyring::{Keyring, KeyringError, Rotation, keep_resealed},
     link::{self, LinkContext},
     metrics::Heads,
     observability::Counters,
@@ -33,6 +33,7 @@ use crate::{
     servers::Servers,
     sessions::{Ledger, LedgerWriter, Sessions, keep_sessions},
     ssh::{Connector, Entrance},
+    ssh_keys::SshKeyPairs,
     store::{Store, StoreError},
 };
 
@@ -46,11 +47,13 @@ pub struct App {
     pub clock: Clock,
     pub store: Store,
     pub keyring: Keyring,
+    pub rotation: Rotation,
     pub events: Events,
     pub identity: Identity,
     pub access: Access,
     pub audit: Audit,
     pub servers: Servers,
+    pub ssh_keys: SshKeyPairs,
     pub sessions: Sessions,
     pub ledger: Ledger,
     pub heads: Heads,
@@ -128,7 +131,7 @@ impl App {
         let store = Store::open(&config.database_url).await?;
         // No stream outlived the process that held it.
         store.close_every_session().await?;
-        let keyring = Keyring::open_or_create(data_dir, &store).await?;
+        let keyring = Keyring::open_or_create(data_dir, &store, clock.now_us()).await?;
         let identity = Identity::open(&config, &store, &keyring, clock.now_us()).await?;
         let audit = Audit::open(&store, &keyring, clock.now_us()).await?;
         let access = Access::new(store.clone());
@@ -180,6 +183,8 @@ impl App {
                 clock.clone(),
             ),
             power: Power::new(store.clone(), servers.clone(), commands.clone(), sessions.clone()),
+            rotation: Rotation::new(store.clone(), keyring.clone()),
+            ssh_keys: SshKeyPairs::new(store.clone(), keyring.clone()),
             heads: Heads::new(store.clone()),
             sessions,
             ledger,
@@ -212,6 +217,7 @@ impl App {
         tasks.spawn(keep_reconciled(self.commands.clone(), self.clock.clone(), stop()));
         tasks.spawn(self.counters.clone().keep_folded(stop()));
         tasks.spawn(keep_sessions(self.sessions.clone(), self.store.clone(), stop()));
+        tasks.spawn(keep_resealed(self.store.clone(), self.keyring.clone(), stop()));
         tasks.spawn(keep_trimmed(self.store.clone(), self.clock.clone(), self.config.frame_retention, stop()));
     }
 

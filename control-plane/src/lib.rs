@@ -33,4 +33,5 @@ pub mod retention;
 pub mod servers;
 pub mod sessions;
 pub mod ssh;
+pub mod ssh_keys;
 pub mod store;

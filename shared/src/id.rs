@@ -77,4 +77,6 @@ ids! {
     JoinTokenId = "join token";
     /// A command.
     CommandId = "command";
+    /// An organisation's SSH key pair.
+    SshKeyPairId = "SSH key pair";
 }

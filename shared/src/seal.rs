@@ -74,6 +74,17 @@ impl KeyRing {
         Ok(())
     }
 
+    /// The ids of its keys, oldest first.
+    pub fn ids(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.keys.iter().map(|(id, _)| id.as_str())
+    }
+
+    /// The id of the key that seals.
+    #[must_use]
+    pub fn newest(&self) -> Option<&str> {
+        self.ids().next_back()
+    }
+
     /// Seals `secret` for `place` with the newest key.
     ///
     /// # Errors
@@ -93,15 +104,35 @@ impl KeyRing {
     /// # Errors
     /// [`SealError`]: damaged, key missing, or not sealed for this place.
     pub fn open(&self, place: &Place<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        let [VERSION, id_length, rest @ ..] = sealed else { return Err(SealError::Malformed) };
-        let (id, rest) = rest.split_at_checked(usize::from(*id_length)).ok_or(SealError::Malformed)?;
+        let (id, rest) = split_key_id(sealed)?;
         let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(SealError::Malformed)?;
-        let id = std::str::from_utf8(id).map_err(|_| SealError::Malformed)?;
         let (_, key) =
             self.keys.iter().find(|(known, _)| known == id).ok_or_else(|| SealError::UnknownKey(id.to_owned()))?;
         let payload = Payload { msg: ciphertext, aad: &additional_data(place, id) };
         cipher(key).decrypt(nonce.into(), payload).map(Zeroizing::new).map_err(|_| SealError::Refused)
     }
+}
+
+/// What every value sealed with the key `id` begins with, and no other.
+#[must_use]
+pub fn sealed_prefix(id: &str) -> Vec<u8> {
+    // A longer id is none that a ring accepts.
+    let id_length = u8::try_from(id.len()).unwrap_or(0);
+    [&[VERSION, id_length], id.as_bytes()].concat()
+}
+
+/// The id of the key that sealed a value.
+///
+/// # Errors
+/// [`SealError::Malformed`].
+pub fn sealed_with(sealed: &[u8]) -> Result<&str, SealError> {
+    split_key_id(sealed).map(|(id, _)| id)
+}
+
+fn split_key_id(sealed: &[u8]) -> Result<(&str, &[u8]), SealError> {
+    let [VERSION, id_length, rest @ ..] = sealed else { return Err(SealError::Malformed) };
+    let (id, rest) = rest.split_at_checked(usize::from(*id_length)).ok_or(SealError::Malformed)?;
+    Ok((std::str::from_utf8(id).map_err(|_| SealError::Malformed)?, rest))
 }
 
 fn cipher(key: &[u8; 32]) -> Aes256Gcm {
@@ -153,6 +184,14 @@ mod tests {
         let sealed = ring(&["k1"]).seal(&PLACE, b"s").expect("sealed");
         assert!(ring(&["k1", "k22"]).open(&PLACE, &sealed).is_ok());
         assert_eq!(ring(&["k22"]).open(&PLACE, &sealed), Err(SealError::UnknownKey("k1".into())));
+    }
+
+    #[test]
+    fn a_value_says_which_key_sealed_it() {
+        let ring = ring(&["k1", "k10"]);
+        let sealed = ring.seal(&PLACE, b"s").expect("sealed");
+        assert_eq!((ring.newest(), sealed_with(&sealed)), (Some("k10"), Ok("k10")));
+        assert!(sealed.starts_with(&sealed_prefix("k10")) && !sealed.starts_with(&sealed_prefix("k1")));
     }
 
     #[test]

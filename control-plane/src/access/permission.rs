@@ -47,6 +47,12 @@ permissions! {
     CommandsList = "org.commands.list" for Owner Admin Member;
     CommandsView = "org.commands.view" for Owner Admin Member;
     CommandsCancel = "org.commands.cancel" for Owner Admin;
+    SshKeysList = "org.ssh_keys.list" for Owner Admin;
+    SshKeysCreate = "org.ssh_keys.create" for Owner Admin;
+    SshKeysUpdate = "org.ssh_keys.update" for Owner Admin;
+    SshKeysDelete = "org.ssh_keys.delete" for Owner Admin;
+    KeyringView = "org.keyring.view" for Owner;
+    KeyringRotate = "org.keyring.rotate" for Owner;
     AuditView = "org.audit.view" for Owner Admin;
 }
 

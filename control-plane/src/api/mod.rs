@@ -1,6 +1,8 @@
 //! What the control plane offers admins and their programs: REST, gRPC and SSE over the same nouns.
 
 pub mod authorization;
+#[cfg(test)]
+mod canaries;
 pub mod door;
 pub mod grpc;
 pub mod model;

@@ -22,19 +22,24 @@ pub(crate) struct Api {
     pub(crate) router: Router,
     pub(crate) app: App,
     pub(crate) owner: String,
-    _folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Api {
     pub(crate) async fn open() -> Self {
+        Self::open_on(None).await
+    }
+
+    /// On the database given, or on SQLite in its own folder.
+    pub(crate) async fn open_on(database: Option<DatabaseUrl>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let data_dir = folder.path().join("data");
         let mut config = Config::resolve(&Layers::default()).expect("defaults");
         config.data_dir.clone_from(&data_dir);
-        config.database_url = DatabaseUrl::sqlite_in(&data_dir);
+        config.database_url = database.unwrap_or_else(|| DatabaseUrl::sqlite_in(&data_dir));
         let (app, _writer) = App::open(config, Clock::system(), CancellationToken::new()).await.expect("opens");
         let owner = std::fs::read_to_string(data_dir.join(OWNER_TOKEN_FILE)).expect("a token").trim().to_owned();
-        Self { router: router(&app).await.expect("services"), app, owner, _folder: folder }
+        Self { router: router(&app).await.expect("services"), app, owner, folder }
     }
 
     /// The token of the owner of another organisation.

@@ -49,6 +49,8 @@ resource_types! {
     JoinToken = "join_token";
     Command = "command";
     Organization = "organization";
+    SshKeyPair = "ssh_key_pair";
+    Keyring = "keyring";
 }
 
 actions! {
@@ -63,6 +65,13 @@ actions! {
     JoinTokenRevoked = "JOIN_TOKEN_REVOKED" on JoinToken;
     CommandSubmitted = "COMMAND_SUBMITTED" on Command;
     CommandCancelled = "COMMAND_CANCELLED" on Command;
+    ServerSshPasswordUpdated = "SERVER_SSH_PASSWORD_UPDATED" on Server;
+    ServerSshKeyUpdated = "SERVER_SSH_KEY_UPDATED" on Server;
+    SshKeyPairCreated = "SSH_KEY_PAIR_CREATED" on SshKeyPair;
+    SshKeyPairUpdated = "SSH_KEY_PAIR_UPDATED" on SshKeyPair;
+    SshKeyPairDeleted = "SSH_KEY_PAIR_DELETED" on SshKeyPair;
+    KeyringRotated = "KEYRING_ROTATED" on Keyring;
+    KeyringKeyRetired = "KEYRING_KEY_RETIRED" on Keyring;
     OrganizationCreated = "ORGANIZATION_CREATED" on Organization;
 }
 

@@ -1,7 +1,7 @@
 //! How a server is reached over SSH, as arguments. Secrets come from files, so that neither the process list nor a
 //! shell's history holds them.
 
-use std::path::PathBuf;
+use std::{io::Read as _, path::PathBuf};
 
 use clap::Args;
 use muster_shared::wire;
@@ -14,6 +14,9 @@ use super::{
     table::{self, or_dash},
 };
 use crate::api::model::connection::ConnectionTested;
+
+/// Most bytes of a secret read from standard input.
+const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
 /// Addresses and login of a server.
 #[derive(Debug, Clone, Default, Args)]
@@ -45,6 +48,9 @@ pub struct ConnectionArgs {
     /// A file with the private key's passphrase.
     #[arg(long, value_name = "FILE")]
     pub ssh_key_passphrase_file: Option<PathBuf>,
+    /// The id of one of the organisation's key pairs, instead of a private key or password.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["ssh_private_key_file", "ssh_password_file"])]
+    pub ssh_key_pair_id: Option<String>,
     /// A file with the password sudo asks for, where it differs from the login's.
     #[arg(long, value_name = "FILE")]
     pub ssh_sudo_password_file: Option<PathBuf>,
@@ -81,6 +87,7 @@ impl ConnectionArgs {
             ssh_sudo_password: text("ssh_sudo_password", secret(self.ssh_sudo_password_file)?),
             ssh_sudo_mode: text("ssh_sudo_mode", self.ssh_sudo_mode),
             ssh_host_key_fingerprint: text("ssh_host_key_fingerprint", self.ssh_host_key_fingerprint),
+            ssh_key_pair_id: text("ssh_key_pair_id", self.ssh_key_pair_id),
         };
         if let Some(port) = self.ssh_port {
             connection.ssh_port = port.into();
@@ -90,10 +97,18 @@ impl ConnectionArgs {
     }
 }
 
-fn secret(path: Option<PathBuf>) -> Result<Option<String>, Failure> {
+/// The secret in a file; `-` is standard input.
+///
+/// # Errors
+/// When it can't be read.
+pub(super) fn secret(path: Option<PathBuf>) -> Result<Option<String>, Failure> {
     let Some(path) = path else { return Ok(None) };
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| Failure::usage(format!("{} can't be read: {error}", path.display()), ""))?;
+    let read = if path.as_os_str() == "-" {
+        std::io::read_to_string(std::io::stdin().take(MAX_SECRET_BYTES))
+    } else {
+        std::fs::read_to_string(&path)
+    };
+    let text = read.map_err(|error| Failure::usage(format!("{} can't be read: {error}", path.display()), ""))?;
     // A key keeps its last newline; a password's is the editor's.
     let text = if text.starts_with("-----BEGIN") { text } else { text.trim_end_matches(['\r', '\n']).to_owned() };
     Ok(Some(text))

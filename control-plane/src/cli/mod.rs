@@ -12,11 +12,13 @@ mod facts;
 mod failure;
 mod host_key;
 mod join_tokens;
+mod keyring;
 mod output;
 mod power;
 mod progress;
 mod runs;
 mod servers;
+mod ssh_keys;
 mod summary;
 mod table;
 mod yaml;
@@ -65,6 +67,12 @@ pub enum FleetCommand {
     /// Make, list and revoke the tokens servers join with.
     #[command(subcommand, visible_alias = "join-token")]
     JoinTokens(join_tokens::JoinTokensCommand),
+    /// Make, list, change and delete the organisation's SSH key pairs.
+    #[command(subcommand, visible_alias = "ssh-key")]
+    SshKeys(ssh_keys::SshKeysCommand),
+    /// Show and turn the keys that seal stored secrets.
+    #[command(subcommand)]
+    Keyring(keyring::KeyringCommand),
     /// Run the readiness checks. Exits with 1 unless the server is qualified.
     Preflight(runs::Server),
     /// Install the agent over SSH and wait for its first sample.
@@ -108,6 +116,8 @@ impl FleetCommand {
         match self {
             Self::Servers(command) => command.run(&mut fleet, &mut output).await,
             Self::JoinTokens(command) => command.run(&mut fleet, &mut output).await,
+            Self::SshKeys(command) => command.run(&mut fleet, &mut output).await,
+            Self::Keyring(command) => command.run(&mut fleet, &mut output).await,
             Self::Preflight(server) => runs::preflight(server, &mut fleet, &mut output).await,
             Self::Bootstrap(server) => runs::bootstrap(server, &mut fleet, &mut output).await,
             Self::TestConnection(command) => command.run(&mut fleet, &mut output).await,

@@ -1,11 +1,13 @@
 //! `muster servers …`
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use muster_shared::wire;
 
 use super::{
     client::Fleet,
-    connection::ConnectionArgs,
+    connection::{ConnectionArgs, secret},
     failure::Failure,
     output::Output,
     power::{Action, PowerArgs},
@@ -54,6 +56,37 @@ pub enum ServersCommand {
     Stop(PowerArgs),
     /// Wake a server through another one on its network (Wake-on-LAN).
     Start(PowerArgs),
+    /// Log in with this password from now on, if it works.
+    SetPassword {
+        /// Its name or id.
+        server: String,
+        /// A file with the password; - is standard input.
+        #[arg(long, value_name = "FILE")]
+        password_file: PathBuf,
+        /// Replace the login without trying the new one.
+        #[arg(long)]
+        no_test: bool,
+    },
+    /// Log in with this key from now on, if it works.
+    SetKey {
+        /// Its name or id.
+        server: String,
+        /// A file with the private key: OpenSSH, PKCS#1 or PKCS#8; - is standard input.
+        #[arg(long, value_name = "FILE", required_unless_present = "key_pair")]
+        key_file: Option<PathBuf>,
+        /// A file with the key's passphrase.
+        #[arg(long, value_name = "FILE", requires = "key_file")]
+        passphrase_file: Option<PathBuf>,
+        /// The id of one of the organisation's key pairs.
+        #[arg(long, value_name = "ID", conflicts_with = "key_file")]
+        key_pair: Option<String>,
+        /// A file with the password sudo asks for. One that was kept beside a key stays unless given.
+        #[arg(long, value_name = "FILE")]
+        sudo_password_file: Option<PathBuf>,
+        /// Replace the login without trying the new one.
+        #[arg(long)]
+        no_test: bool,
+    },
 }
 
 /// Which servers to list.
@@ -121,6 +154,23 @@ impl ServersCommand {
             Self::Create { name, about, connection, idempotency_key } => {
                 let request = create(name, about, connection, idempotency_key)?;
                 fleet.create_server(request).await?.into_inner()
+            }
+            Self::SetPassword { server, password_file, no_test } => {
+                let ssh_password = secret(Some(password_file))?.unwrap_or_default();
+                let test_connection = Some(!no_test);
+                let request = wire::SetSshPasswordRequest { server, ssh_password, test_connection };
+                fleet.set_ssh_password(request).await?.into_inner()
+            }
+            Self::SetKey { server, key_file, passphrase_file, key_pair, sudo_password_file, no_test } => {
+                let request = wire::SetSshKeyRequest {
+                    server,
+                    ssh_private_key: secret(key_file)?.unwrap_or_default(),
+                    ssh_key_passphrase: secret(passphrase_file)?.unwrap_or_default(),
+                    ssh_key_pair_id: key_pair.unwrap_or_default(),
+                    ssh_sudo_password: secret(sudo_password_file)?.unwrap_or_default(),
+                    test_connection: Some(!no_test),
+                };
+                fleet.set_ssh_key(request).await?.into_inner()
             }
             Self::Update { server, name, about, connection } => {
                 fleet.update_server(update(server, name, about, connection)?).await?.into_inner()
@@ -244,6 +294,7 @@ fn draw_one(vm: &Vm, now_us: i64) -> String {
         ("ssh user", text(&vm.ssh_username)),
         ("ssh port", vm.ssh_port.to_string()),
         ("ssh auth method", text(&vm.ssh_auth_method)),
+        ("ssh key pair", text(&vm.ssh_key_pair_id)),
         ("ssh host key", text(&vm.ssh_host_key_fingerprint)),
         ("system", system(vm)),
         ("architecture", text(&vm.os_arch)),

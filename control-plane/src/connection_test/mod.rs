@@ -2,6 +2,7 @@
 //! the host and removed again, so that it reads like everything an installed agent will ever say.
 
 mod found;
+mod login;
 
 use muster_shared::{
     facts::{Facts, MAX_FACTS_BYTES},
@@ -37,25 +38,31 @@ impl ConnectionTest {
     /// Tests a connection that is not saved. Nothing is recorded.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`](crate::error::ErrorKind::Invalid) where there is no address to connect to. A failed
+    /// [`ErrorKind::Invalid`](crate::error::ErrorKind::Invalid) where there is no address to connect to;
+    /// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) for a key pair that is not the organisation's. A failed
     /// connection is a result, not an error.
-    pub async fn run(&self, connection: &Connection) -> Result<TestResult, Error> {
-        let Some(target) = connection.target() else {
+    pub async fn run(&self, org: OrgId, connection: &Connection) -> Result<TestResult, Error> {
+        let Some(target) = self.servers.target_of(org, connection).await? else {
             return Err(Error::invalid("address_required", "give the address that connection_host_type asks for"));
         };
-        let dialled = match self.connector.dial(&target).await {
+        Ok(self.try_out(&target).await.0)
+    }
+
+    /// Connects, logs in and looks around. Nothing is recorded.
+    async fn try_out(&self, target: &SshTarget) -> (TestResult, Option<Seen>) {
+        let dialled = match self.connector.dial(target).await {
             Ok(dialled) => dialled,
-            Err(error) => return Ok(TestResult::failed(&error, None)),
+            Err(error) => return (TestResult::failed(&error, None), None),
         };
         let host_key = Some(dialled.host_key.clone());
         let answer = match dialled.authenticate().await {
-            Ok(session) => self.look_around(session, &target).await,
+            Ok(session) => self.look_around(session, target).await,
             Err(error) => Err(error),
         };
-        Ok(match answer {
-            Ok(seen) => TestResult::of_seen(&seen, &target, host_key),
-            Err(error) => TestResult::failed(&error, host_key),
-        })
+        match answer {
+            Ok(seen) => (TestResult::of_seen(&seen, target, host_key), Some(seen)),
+            Err(error) => (TestResult::failed(&error, host_key), None),
+        }
     }
 
     /// Tests the connection of a saved server and records what it finds: the host key of a first contact, how the

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use muster_shared::id::SshKeyPairId;
 use secrecy::SecretString;
 
 use super::{
@@ -74,13 +75,58 @@ impl SshAuth {
     }
 }
 
+/// The login a caller chooses: secrets of the server's own, or one of the organisation's key pairs.
+#[derive(Debug, Clone)]
+pub enum SshLogin {
+    Own(SshAuth),
+    KeyPair {
+        id: SshKeyPairId,
+        /// What sudo asks a user who logs in with a key.
+        sudo_password: Option<SecretString>,
+    },
+}
+
+impl SshLogin {
+    /// Which kind of proof it is.
+    #[must_use]
+    pub fn method(&self) -> AuthMethod {
+        match self {
+            Self::Own(auth) => auth.method(),
+            Self::KeyPair { .. } => AuthMethod::SshKey,
+        }
+    }
+
+    /// The key pair it refers to.
+    #[must_use]
+    pub fn key_pair(&self) -> Option<SshKeyPairId> {
+        match self {
+            Self::Own(_) => None,
+            Self::KeyPair { id, .. } => Some(*id),
+        }
+    }
+
+    /// What to answer when sudo asks a user who logs in with a key.
+    pub(super) fn sudo_password_mut(&mut self) -> Option<&mut Option<SecretString>> {
+        match self {
+            Self::Own(SshAuth::Password(_)) => None,
+            Self::Own(SshAuth::Key { sudo_password, .. }) | Self::KeyPair { sudo_password, .. } => Some(sudo_password),
+        }
+    }
+}
+
+impl From<SshAuth> for SshLogin {
+    fn from(auth: SshAuth) -> Self {
+        Self::Own(auth)
+    }
+}
+
 /// Everything needed to connect to a host, as a caller gives it.
 #[derive(Debug, Clone)]
 pub struct Connection {
     pub addresses: Addresses,
     pub port: u16,
     pub username: Username,
-    pub auth: SshAuth,
+    pub auth: SshLogin,
     pub sudo_mode: SudoMode,
     /// The only host key to accept; without one, the first seen is recorded.
     pub host_key: Option<Fingerprint>,
@@ -109,14 +155,14 @@ pub struct SshTarget {
 }
 
 impl Connection {
-    /// The host to connect to; `None` when the chosen address is not there.
+    /// The host to connect to with `auth`, which is its login opened; `None` when the chosen address is not there.
     #[must_use]
-    pub fn target(&self) -> Option<SshTarget> {
+    pub fn target(&self, auth: SshAuth) -> Option<SshTarget> {
         Some(SshTarget {
             host: self.addresses.host()?,
             port: self.port,
             username: self.username.clone(),
-            auth: self.auth.clone(),
+            auth,
             sudo_mode: self.sudo_mode,
             host_key: self.host_key.clone(),
         })
@@ -133,7 +179,7 @@ pub struct ConnectionPatch {
     pub choice: Option<AddressChoice>,
     pub port: Option<u16>,
     pub username: Option<Username>,
-    pub auth: Option<SshAuth>,
+    pub auth: Option<SshLogin>,
     pub sudo_mode: Option<SudoMode>,
     pub host_key: Option<Option<Fingerprint>>,
 }

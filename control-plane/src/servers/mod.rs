@@ -3,6 +3,7 @@
 mod connection;
 mod facts;
 pub mod health;
+mod login;
 mod names;
 mod row;
 mod secrets;
@@ -10,10 +11,15 @@ mod server;
 mod shown;
 mod status;
 
-pub use connection::{Addresses, Connection, ConnectionPatch, DEFAULT_SSH_PORT, SshAccount, SshAuth, SshTarget};
+pub use connection::{
+    Addresses, Connection, ConnectionPatch, DEFAULT_SSH_PORT, SshAccount, SshAuth, SshLogin, SshTarget,
+};
 pub use facts::FactsRow;
 pub use health::Health;
-pub use names::{Fingerprint, HostName, IdempotencyKey, InvalidName, Label, ServerName, Username};
+pub use login::LoginChange;
+pub use names::{
+    Description, Fingerprint, HostName, IdempotencyKey, InvalidName, KeyPairName, Label, ServerName, Username,
+};
 pub use row::ServerRow;
 pub use secrets::SealedAuth;
 pub use server::{
@@ -63,7 +69,8 @@ impl Servers {
     /// Makes a server that is reached over SSH. The same key with the same server answers the one made before.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] without a usable address; [`ErrorKind::Conflict`] when the name is taken, or the key was
+    /// [`ErrorKind::Invalid`] without a usable address; [`ErrorKind::NotFound`] for a key pair that the organisation
+    /// does not have; [`ErrorKind::Conflict`] when the name is taken, or the key was
     /// used for another server.
     pub async fn create(
         &self,
@@ -76,6 +83,7 @@ impl Servers {
         if let Some(made) = self.made_before(org, &server, idempotency_key).await? {
             return Ok(made);
         }
+        self.require_key_pair(org, Some(&server.connection.auth)).await?;
         let id = ServerId::generate();
         let auth = secrets::seal(&self.keyring, org, id, &server.connection.auth).map_err(Error::internal)?;
         let row = ServerRow::of_new(id, &server, auth);
@@ -167,6 +175,8 @@ impl Servers {
     /// [`ErrorKind::Conflict`] when the name is taken.
     pub async fn update(&self, act: &Act, id: ServerId, patch: &ServerPatch) -> Result<Server> {
         let org = act.org_id;
+        let login = patch.connection.as_ref().and_then(|connection| connection.auth.as_ref());
+        self.require_key_pair(org, login).await?;
         for _ in 0..UPDATE_ATTEMPTS {
             let mut row = self.store.server_row(org, id).await?.ok_or_else(|| Error::not_found("server"))?;
             let before = row.clone();
@@ -216,7 +226,7 @@ impl Servers {
     /// [`ErrorKind::NotFound`]; [`ErrorKind::Precondition`] for a server without SSH credentials.
     pub async fn ssh_target(&self, org: OrgId, id: ServerId) -> Result<SshTarget> {
         let row = self.store.server_row(org, id).await?.ok_or_else(|| Error::not_found("server"))?;
-        let auth = secrets::open(&self.keyring, org, id, &row.auth).map_err(Error::internal)?;
+        let auth = self.opened(org, &row).await?;
         match (row.addresses.host(), row.ssh, auth) {
             (Some(host), Some(ssh), Some(auth)) => Ok(SshTarget {
                 host,
@@ -226,11 +236,7 @@ impl Servers {
                 sudo_mode: ssh.sudo_mode,
                 host_key: row.host_key,
             }),
-            _ => Err(Error::new(
-                ErrorKind::Precondition,
-                "no_ssh_credentials",
-                "the server has no SSH address and credentials: add them to the server first",
-            )),
+            _ => Err(no_ssh_credentials()),
         }
     }
 
@@ -387,6 +393,11 @@ fn require_address(addresses: &Addresses) -> Result<()> {
         choice => format!("connection_host_type is {}, but there is no such address", choice.as_str()),
     };
     Err(Error::invalid("address_required", detail))
+}
+
+fn no_ssh_credentials() -> Error {
+    let detail = "the server has no SSH address and credentials: add them to the server first";
+    Error::new(ErrorKind::Precondition, "no_ssh_credentials", detail)
 }
 
 fn name_taken(name: &ServerName) -> Error {

@@ -61,6 +61,12 @@ names! {
         "1 to 32 letters, digits and _ . - that start with a letter, digit or underscore", is_username;
     /// An SSH host key's SHA-256 fingerprint, as OpenSSH prints it.
     Fingerprint = "a host key fingerprint", "SHA256: and 43 characters of base64", is_fingerprint;
+    /// A key pair's name, unique in its organisation.
+    KeyPairName = "a key pair's name",
+        "1 to 100 printable characters that start with a letter or digit and don't end with a space", is_label_text;
+    /// A sentence about something; empty where nothing was said.
+    #[derive(Default)]
+    Description = "a description", "at most 500 printable characters", is_description;
     /// A caller's name for one creation, so that repeating the call creates nothing twice.
     IdempotencyKey = "an idempotency key", "1 to 200 visible ASCII characters", is_idempotency_key;
 }
@@ -74,6 +80,10 @@ fn is_label_text(text: &str) -> bool {
 
 fn is_optional_label_text(text: &str) -> bool {
     text.is_empty() || is_label_text(text)
+}
+
+fn is_description(text: &str) -> bool {
+    text.chars().count() <= 500 && text.chars().all(is_shown)
 }
 
 /// Whether a character shows itself as what it is: no control, and none that turns or hides its neighbours.

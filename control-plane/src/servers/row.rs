@@ -71,7 +71,7 @@ impl ServerRow {
         take(&mut self.addresses.hostname, patch.hostname.as_ref());
         take(&mut self.addresses.choice, patch.choice.as_ref());
         take(&mut self.host_key, patch.host_key.as_ref());
-        let auth_method = patch.auth.as_ref().map(super::SshAuth::method);
+        let auth_method = patch.auth.as_ref().map(super::SshLogin::method);
         match &mut self.ssh {
             Some(ssh) => {
                 take(&mut ssh.port, patch.port.as_ref());

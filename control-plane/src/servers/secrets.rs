@@ -1,12 +1,12 @@
 //! A server's SSH secrets, sealed for the one column they are kept in.
 
 use muster_shared::{
-    id::{OrgId, ServerId},
+    id::{OrgId, ServerId, SshKeyPairId},
     seal::{Place, SealError},
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::connection::SshAuth;
+use super::connection::{SshAuth, SshLogin};
 use crate::keyring::Keyring;
 
 /// SSH secrets as the database keeps them. Beside a key, the password is the one that sudo asks for.
@@ -15,34 +15,46 @@ pub struct SealedAuth {
     pub password: Option<Vec<u8>>,
     pub private_key: Option<Vec<u8>>,
     pub key_passphrase: Option<Vec<u8>>,
+    /// The organisation's key pair that takes the place of a private key.
+    pub key_pair: Option<SshKeyPairId>,
 }
 
 const PASSWORD: &str = "ssh_password_sealed";
 const PRIVATE_KEY: &str = "ssh_private_key_sealed";
 const KEY_PASSPHRASE: &str = "ssh_key_passphrase_sealed";
 
-/// Seals `auth` for the server's row.
-pub(super) fn seal(keyring: &Keyring, org: OrgId, server: ServerId, auth: &SshAuth) -> Result<SealedAuth, SealError> {
+/// Seals `login` for the server's row. What it does not have is cleared.
+pub(super) fn seal(keyring: &Keyring, org: OrgId, server: ServerId, login: &SshLogin) -> Result<SealedAuth, SealError> {
     let (org, row) = (org.to_string(), server.to_string());
     let seal = |column, secret: &SecretString| {
         keyring.seal(&place(&org, &row, column), secret.expose_secret().as_bytes()).map(Some)
     };
-    Ok(match auth {
-        SshAuth::Password(password) => SealedAuth { password: seal(PASSWORD, password)?, ..SealedAuth::default() },
-        SshAuth::Key { private_key, passphrase, sudo_password } => SealedAuth {
-            password: sudo_password.as_ref().map_or(Ok(None), |password| seal(PASSWORD, password))?,
+    let seal_any =
+        |column, secret: &Option<SecretString>| secret.as_ref().map_or(Ok(None), |secret| seal(column, secret));
+    Ok(match login {
+        SshLogin::Own(SshAuth::Password(password)) => {
+            SealedAuth { password: seal(PASSWORD, password)?, ..SealedAuth::default() }
+        }
+        SshLogin::Own(SshAuth::Key { private_key, passphrase, sudo_password }) => SealedAuth {
+            password: seal_any(PASSWORD, sudo_password)?,
             private_key: seal(PRIVATE_KEY, private_key)?,
-            key_passphrase: passphrase.as_ref().map_or(Ok(None), |passphrase| seal(KEY_PASSPHRASE, passphrase))?,
+            key_passphrase: seal_any(KEY_PASSPHRASE, passphrase)?,
+            key_pair: None,
         },
+        SshLogin::KeyPair { id, sudo_password } => {
+            SealedAuth { password: seal_any(PASSWORD, sudo_password)?, key_pair: Some(*id), ..SealedAuth::default() }
+        }
     })
 }
 
-/// Opens what [`seal`] sealed for the same row; `None` where nothing is kept.
+/// Opens what [`seal`] sealed for the same row; `None` where nothing is kept. `pair_key` is the private key of the key
+/// pair that the row refers to.
 pub(super) fn open(
     keyring: &Keyring,
     org: OrgId,
     server: ServerId,
     sealed: &SealedAuth,
+    pair_key: Option<SecretString>,
 ) -> Result<Option<SshAuth>, SealError> {
     let (org, row) = (org.to_string(), server.to_string());
     let open = |column, sealed: &[u8]| {
@@ -50,6 +62,10 @@ pub(super) fn open(
         let text = std::str::from_utf8(&opened).map_err(|_| SealError::Malformed)?;
         Ok::<_, SealError>(SecretString::from(text.to_owned()))
     };
+    if let Some(private_key) = pair_key {
+        let sudo_password = sealed.password.as_deref().map(|sealed| open(PASSWORD, sealed)).transpose()?;
+        return Ok(Some(SshAuth::Key { private_key, passphrase: None, sudo_password }));
+    }
     if let Some(private_key) = &sealed.private_key {
         let passphrase = sealed.key_passphrase.as_deref().map(|sealed| open(KEY_PASSPHRASE, sealed)).transpose()?;
         let sudo_password = sealed.password.as_deref().map(|sealed| open(PASSWORD, sealed)).transpose()?;
@@ -79,22 +95,22 @@ mod tests {
             passphrase: Some(secret("the phrase")),
             sudo_password: Some(secret("the password")),
         };
-        let sealed = seal(&keyring, org, server, &auth).expect("sealed");
+        let sealed = seal(&keyring, org, server, &auth.into()).expect("sealed");
         let Some(SshAuth::Key { private_key, passphrase, sudo_password }) =
-            open(&keyring, org, server, &sealed).expect("opened")
+            open(&keyring, org, server, &sealed, None).expect("opened")
         else {
             panic!("a key was sealed");
         };
         assert_eq!(private_key.expose_secret(), "the key");
         assert_eq!(passphrase.expect("a phrase").expose_secret(), "the phrase");
         assert_eq!(sudo_password.expect("a password").expose_secret(), "the password");
-        let refused = |org, server, sealed| open(&keyring, org, server, sealed).err();
+        let refused = |org, server, sealed| open(&keyring, org, server, sealed, None).err();
         assert_eq!(refused(OrgId::generate(), server, &sealed), Some(SealError::Refused));
         assert_eq!(refused(org, ServerId::generate(), &sealed), Some(SealError::Refused));
         let swapped = SealedAuth {
             private_key: sealed.key_passphrase.clone(),
             key_passphrase: sealed.private_key.clone(),
-            password: None,
+            ..SealedAuth::default()
         };
         assert_eq!(refused(org, server, &swapped), Some(SealError::Refused));
         let moved = SealedAuth { password: sealed.private_key.clone(), ..SealedAuth::default() };

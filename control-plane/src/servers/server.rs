@@ -2,7 +2,7 @@
 
 use muster_shared::{
     facts::Facts,
-    id::{OrgId, ServerId},
+    id::{OrgId, ServerId, SshKeyPairId},
     policy::Family,
     preflight::Qualification,
 };
@@ -10,7 +10,7 @@ use ring::digest::{Context, SHA256};
 use secrecy::ExposeSecret as _;
 
 use super::{
-    connection::{Addresses, Connection, ConnectionPatch, SshAccount, SshAuth},
+    connection::{Addresses, Connection, ConnectionPatch, SshAccount, SshAuth, SshLogin},
     health::{Health, Signals, health},
     names::{Fingerprint, Label, ServerName},
     status::{AgentStatus, ConnectionOutcome, ServerStatus},
@@ -29,6 +29,8 @@ pub struct Server {
     pub addresses: Addresses,
     /// How to log in; `None` for a host that joined by itself.
     pub ssh: Option<SshAccount>,
+    /// The organisation's key pair it is entered with.
+    pub key_pair: Option<SshKeyPairId>,
     /// The host key to accept; `None` before the first contact.
     pub host_key: Option<Fingerprint>,
     /// Another key the host showed since, which nobody accepted.
@@ -196,14 +198,18 @@ impl NewServer {
             )
         );
         let secrets = match &connection.auth {
-            SshAuth::Password(password) => [Some(password), None, None],
-            SshAuth::Key { private_key, passphrase, sudo_password } => {
+            SshLogin::Own(SshAuth::Password(password)) => [Some(password), None, None],
+            SshLogin::Own(SshAuth::Key { private_key, passphrase, sudo_password }) => {
                 [Some(private_key), passphrase.as_ref(), sudo_password.as_ref()]
             }
+            SshLogin::KeyPair { sudo_password, .. } => [None, None, sudo_password.as_ref()],
         };
         let mut context = Context::new(&SHA256);
         context.update(shown.as_bytes());
         context.update(connection.auth.method().as_str().as_bytes());
+        if let Some(pair) = connection.auth.key_pair() {
+            context.update(pair.as_uuid().as_bytes());
+        }
         for secret in secrets.map(|secret| secret.map_or("", |secret| secret.expose_secret())) {
             context.update(&(secret.len() as u64).to_be_bytes());
             context.update(secret.as_bytes());

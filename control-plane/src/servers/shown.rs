@@ -27,6 +27,7 @@ impl ServerRow {
             "ssh_password": kept(&self.auth.password),
             "ssh_private_key": kept(&self.auth.private_key),
             "ssh_key_passphrase": kept(&self.auth.key_passphrase),
+            "ssh_key_pair_id": self.auth.key_pair.map(|id| id.to_string()),
             "cpu_cores": self.declared.cpu_cores,
             "memory_gb": self.declared.memory_gb,
             "disk_gb": self.declared.disk_gb,

@@ -230,7 +230,9 @@ fn auth_remedy(username: &str, method: &str, offered: &[String]) -> String {
 }
 
 impl KeyProblem {
-    fn remedy(&self) -> &'static str {
+    /// What the caller can do about it.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
         match self {
             Self::PassphraseMissing => "Give the key's passphrase as well.",
             Self::PassphraseWrong => "Check the passphrase: `ssh-keygen -y -f KEYFILE` asks for it.",

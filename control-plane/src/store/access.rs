@@ -31,6 +31,17 @@ impl Store {
         Ok(sqlx::query("SELECT id FROM organizations LIMIT 1").fetch_optional(self.read()).await?.is_some())
     }
 
+    /// The organisation that was made first: the installation's own.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError).
+    pub async fn first_organization(&self) -> Result<Option<OrgId>> {
+        let row = sqlx::query("SELECT id FROM organizations ORDER BY created_at_us, id LIMIT 1")
+            .fetch_optional(self.read())
+            .await?;
+        row.map(|row| row.parsed("id")).transpose()
+    }
+
     /// The organisation itself.
     ///
     /// # Errors

@@ -11,6 +11,9 @@ pub enum StoreError {
     /// A row with this key is there already.
     #[error("the row exists already")]
     Conflict(#[source] sqlx::Error),
+    /// What a row refers to is not there, or what was to go is still referred to.
+    #[error("a row that is referred to is missing, or one that is in use was to go")]
+    Dangling(#[source] sqlx::Error),
     /// A stored value this version can't read.
     #[error("column {column} holds a value this version can't read")]
     Unreadable { column: &'static str },
@@ -34,6 +37,7 @@ impl From<sqlx::Error> for StoreError {
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
             sqlx::Error::Database(refusal) if refusal.is_unique_violation() => Self::Conflict(error),
+            sqlx::Error::Database(refusal) if refusal.is_foreign_key_violation() => Self::Dangling(error),
             sqlx::Error::Database(refusal) if refusal.code().is_some_and(|code| passes(&code)) => {
                 Self::Unavailable(error)
             }
@@ -63,6 +67,10 @@ impl From<StoreError> for Error {
             .because(error),
             StoreError::Conflict(_) => {
                 Self::new(ErrorKind::Conflict, "conflict", "it exists already, or changed meanwhile").because(error)
+            }
+            StoreError::Dangling(_) => {
+                let detail = "something it refers to has gone meanwhile, or is still in use";
+                Self::new(ErrorKind::Conflict, "conflict", detail).because(error)
             }
             _ => Self::internal(error),
         }

@@ -21,8 +21,10 @@ mod migrations;
 mod observations;
 mod power;
 mod rows;
+mod sealed;
 mod secrets;
 mod servers;
+mod ssh_keys;
 #[cfg(test)]
 pub(crate) mod suite;
 #[cfg(test)]
@@ -39,6 +41,8 @@ pub use error::StoreError;
 pub use filter::{ScanPosition, Scanned};
 pub use frames::{FrameRow, StoredFrame};
 pub use join_tokens::{JoinToken, JoinTokenStatus, NewJoinToken};
+pub use sealed::{Exchange, SEALED_COLUMNS, SealedColumn, SealedValue};
+pub use ssh_keys::Deletion;
 
 use std::{
     fs::OpenOptions,

@@ -35,18 +35,4 @@ impl Store {
         tx.commit().await?;
         row.value("sealed")
     }
-
-    /// Whether anything in the database needs the key ring.
-    ///
-    /// # Errors
-    /// [`StoreError`](super::StoreError).
-    pub async fn holds_sealed_values(&self) -> Result<bool> {
-        let row = sqlx::query(
-            "SELECT (SELECT COUNT(*) FROM control_secrets) + (SELECT COUNT(*) FROM servers \
-             WHERE ssh_password_sealed IS NOT NULL OR ssh_private_key_sealed IS NOT NULL) AS sealed_count",
-        )
-        .fetch_one(self.read())
-        .await?;
-        Ok(row.value::<i64>("sealed_count")? > 0)
-    }
 }

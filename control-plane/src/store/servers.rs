@@ -31,7 +31,7 @@ macro_rules! select_server {
              s.facts_collected_at_us, s.detected_hostname, s.os_type, s.os_version, s.os_arch, s.docker_status, \
              s.docker_version, s.detected_cpu_cores, s.detected_memory_bytes, s.data_disk_bytes, \
              s.data_disk_available_bytes, s.preflight_verdict, s.preflight_at_us, s.agent_status, s.agent_version, \
-             s.agent_allowed_families, s.last_seen_at_us \
+             s.agent_allowed_families, s.last_seen_at_us, s.ssh_key_pair_id \
              FROM servers s JOIN organizations o ON o.id = s.org_id \
              WHERE s.org_id = $1 AND s.deleted_at_us IS NULL ",
             $rest
@@ -99,7 +99,7 @@ impl Store {
             "SELECT id, name, provider, region, ipv4_address, ipv6_address, fqdn, hostname, connection_host_type, \
              ssh_port, ssh_username, ssh_auth_method, ssh_sudo_mode, ssh_password_sealed, ssh_private_key_sealed, \
              ssh_key_passphrase_sealed, ssh_host_key_fingerprint, cpu_cores_milli, memory_gb_milli, disk_gb_milli, \
-             max_projects, revision FROM servers WHERE org_id = $1 AND id = $2 AND deleted_at_us IS NULL",
+             max_projects, ssh_key_pair_id, revision FROM servers WHERE org_id = $1 AND id = $2 AND deleted_at_us IS NULL",
         )
         .bind(org.to_string())
         .bind(id.to_string())
@@ -179,7 +179,7 @@ impl Store {
              ssh_auth_method = $14, ssh_sudo_mode = $15, ssh_password_sealed = $16, ssh_private_key_sealed = $17, \
              ssh_key_passphrase_sealed = $18, ssh_host_key_fingerprint = $19, cpu_cores_milli = $20, \
              memory_gb_milli = $21, disk_gb_milli = $22, max_projects = $23, updated_at_us = $24, \
-             revision = revision + 1 WHERE org_id = $1 AND id = $2 AND revision = $3 AND deleted_at_us IS NULL",
+             ssh_key_pair_id = $25, revision = revision + 1 WHERE org_id = $1 AND id = $2 AND revision = $3 AND deleted_at_us IS NULL",
         )
         .bind(record.act.org_id.to_string())
         .bind(row.id.to_string())
@@ -205,6 +205,7 @@ impl Store {
         .bind(thousandths(row.declared.disk_gb))
         .bind(row.max_projects.map(i64::from))
         .bind(record.act.at_us)
+        .bind(row.auth.key_pair.map(|id| id.to_string()))
         .execute(&mut *tx)
         .await?;
         if done.rows_affected() == 0 {
@@ -230,9 +231,10 @@ pub(super) async fn insert(
         "INSERT INTO servers (id, org_id, name, provider, region, status, created_at_us, updated_at_us, \
          ipv4_address, ipv6_address, fqdn, hostname, connection_host_type, ssh_port, ssh_username, ssh_auth_method, \
          ssh_sudo_mode, ssh_password_sealed, ssh_private_key_sealed, ssh_key_passphrase_sealed, \
-         ssh_host_key_fingerprint, cpu_cores_milli, memory_gb_milli, disk_gb_milli, max_projects, agent_status) \
+         ssh_host_key_fingerprint, cpu_cores_milli, memory_gb_milli, disk_gb_milli, max_projects, agent_status, \
+         ssh_key_pair_id) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, \
-         $22, $23, $24, $25)",
+         $22, $23, $24, $25, $26)",
     )
     .bind(row.id.to_string())
     .bind(org.to_string())
@@ -259,6 +261,7 @@ pub(super) async fn insert(
     .bind(thousandths(row.declared.disk_gb))
     .bind(row.max_projects.map(i64::from))
     .bind(agent.as_str())
+    .bind(row.auth.key_pair.map(|id| id.to_string()))
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -287,6 +290,7 @@ pub(super) fn server(row: &AnyRow) -> Result<Server> {
         status: row.word("status", ServerStatus::parse)?,
         addresses: addresses(row)?,
         ssh: ssh_account(row)?,
+        key_pair: row.parsed_if_any("ssh_key_pair_id")?,
         host_key: row.parsed_if_any("ssh_host_key_fingerprint")?,
         host_key_offered: row.parsed_if_any("ssh_host_key_offered")?,
         connection: connection_record(row)?,
@@ -318,6 +322,7 @@ fn server_row(row: &AnyRow) -> Result<ServerRow> {
             password: row.value("ssh_password_sealed")?,
             private_key: row.value("ssh_private_key_sealed")?,
             key_passphrase: row.value("ssh_key_passphrase_sealed")?,
+            key_pair: row.parsed_if_any("ssh_key_pair_id")?,
         },
         host_key: row.parsed_if_any("ssh_host_key_fingerprint")?,
         declared: resources(row)?,

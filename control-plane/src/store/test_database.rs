@@ -3,6 +3,7 @@
 
 use std::{env, future::Future, path::Path};
 
+use sqlx::Row as _;
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -52,6 +53,27 @@ impl TestDatabase {
         store.sign_audit_with(audit_signer());
         Some(Self { store, url, folder: tempfile::tempdir().expect("a folder") })
     }
+}
+
+/// The tables of a PostgreSQL database that hold `needle` in any text or bytes, as a dump would show them.
+pub(crate) async fn tables_with(store: &Store, needle: &[u8]) -> Vec<String> {
+    let sql = "SELECT table_name::text AS name FROM information_schema.tables WHERE table_schema = current_schema()";
+    let tables = sqlx::query(sql).fetch_all(store.read()).await.expect("a schema");
+    let digits = hex::encode(needle);
+    let text = std::str::from_utf8(needle).unwrap_or(&digits);
+    let mut found = Vec::new();
+    for table in tables {
+        let table: String = table.get("name");
+        let sql = format!(
+            "SELECT COUNT(*) AS found FROM {table} t WHERE position($1 in row_to_json(t)::text) > 0 \
+             OR position($2 in row_to_json(t)::text) > 0"
+        );
+        let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(text).bind(&*digits).fetch_one(store.read()).await;
+        if row.expect("searched").get::<i64, _>("found") > 0 {
+            found.push(table);
+        }
+    }
+    found
 }
 
 /// Runs `test` on SQLite, then on PostgreSQL where there is one.

@@ -7,7 +7,9 @@ use futures_util::Stream;
 use muster_shared::wire::{self, fleet_service_server::FleetService};
 use tonic::{Request, Response, Status};
 
-use super::{agent, audit, commands, join_tokens, monitoring, power, runs, servers, status::to_status};
+use super::{
+    agent, audit, commands, join_tokens, keyring, monitoring, power, runs, servers, ssh_keys, status::to_status,
+};
 use crate::{
     access::{Act, Origin, Principal},
     app::App,
@@ -176,5 +178,54 @@ impl FleetService for Fleet {
 
     async fn verify_audit(&self, request: Request<wire::VerifyAuditRequest>) -> Answer<wire::VerifyAuditResponse> {
         answer(audit::verify(self.call(request)?).await)
+    }
+
+    async fn set_ssh_password(&self, request: Request<wire::SetSshPasswordRequest>) -> Answer<wire::Server> {
+        answer(servers::set_ssh_password(self.call(request)?).await)
+    }
+
+    async fn set_ssh_key(&self, request: Request<wire::SetSshKeyRequest>) -> Answer<wire::Server> {
+        answer(servers::set_ssh_key(self.call(request)?).await)
+    }
+
+    async fn create_ssh_key_pair(
+        &self,
+        request: Request<wire::CreateSshKeyPairRequest>,
+    ) -> Answer<wire::CreateSshKeyPairResponse> {
+        answer(ssh_keys::create(self.call(request)?).await)
+    }
+
+    async fn list_ssh_key_pairs(
+        &self,
+        request: Request<wire::ListSshKeyPairsRequest>,
+    ) -> Answer<wire::ListSshKeyPairsResponse> {
+        answer(ssh_keys::list(self.call(request)?).await)
+    }
+
+    async fn get_ssh_key_pair(&self, request: Request<wire::GetSshKeyPairRequest>) -> Answer<wire::SshKeyPair> {
+        answer(ssh_keys::get(self.call(request)?).await)
+    }
+
+    async fn update_ssh_key_pair(&self, request: Request<wire::UpdateSshKeyPairRequest>) -> Answer<wire::SshKeyPair> {
+        answer(ssh_keys::update(self.call(request)?).await)
+    }
+
+    async fn delete_ssh_key_pair(
+        &self,
+        request: Request<wire::DeleteSshKeyPairRequest>,
+    ) -> Answer<wire::DeleteSshKeyPairResponse> {
+        answer(ssh_keys::delete(self.call(request)?).await)
+    }
+
+    async fn get_keyring(&self, request: Request<wire::GetKeyringRequest>) -> Answer<wire::Keyring> {
+        answer(keyring::get(self.call(request)?).await)
+    }
+
+    async fn rotate_keyring(&self, request: Request<wire::RotateKeyringRequest>) -> Answer<wire::Keyring> {
+        answer(keyring::rotate(self.call(request)?).await)
+    }
+
+    async fn retire_keyring_key(&self, request: Request<wire::RetireKeyringKeyRequest>) -> Answer<wire::Keyring> {
+        answer(keyring::retire(self.call(request)?).await)
     }
 }

@@ -8,10 +8,12 @@ mod audit;
 mod commands;
 mod fleet;
 mod join_tokens;
+mod keyring;
 mod monitoring;
 mod power;
 mod runs;
 mod servers;
+mod ssh_keys;
 pub mod status;
 #[cfg(test)]
 mod tests;

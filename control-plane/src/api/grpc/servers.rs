@@ -6,12 +6,13 @@ use super::fleet::Call;
 use crate::{
     api::{
         model::{
-            connection::{ConnectionTested, VmCreate, VmPatch},
+            connection::{ConnectionTested, SshKeyUpdate, SshPasswordUpdate, VmCreate, VmPatch},
             request::field,
             server::Vm,
             structure,
         },
         rest::{
+            credentials,
             extract::{self, DEFAULT_PAGE},
             servers::{self, filter, status},
         },
@@ -91,7 +92,7 @@ pub(super) async fn test_connection(
         }
         Some(Target::Connection(connection)) => {
             let connection = VmCreate::from(connection).into_connection()?;
-            ConnectionTested::of(&call.app.connection_test.run(&connection).await?, None)
+            ConnectionTested::of(&call.app.connection_test.run(call.caller.org_id, &connection).await?, None)
         }
         None => return Err(Error::invalid("no_target", "name a saved server, or give a connection")),
     };
@@ -103,6 +104,20 @@ pub(super) async fn accept_host_key(call: Call<wire::AcceptHostKeyRequest>) -> R
     let id = call.server(&call.request.server).await?.id;
     let server = call.app.servers.accept_host_key(&call.act(), id, &key).await?;
     Ok(call.shown(&server))
+}
+
+pub(super) async fn set_ssh_password(mut call: Call<wire::SetSshPasswordRequest>) -> Result<wire::Server> {
+    let request = std::mem::take(&mut call.request);
+    let server = request.server.clone();
+    let login = || SshPasswordUpdate::from(request).into_login();
+    Ok(credentials::replace(&call.app, &call.act(), &server, login).await?.into())
+}
+
+pub(super) async fn set_ssh_key(mut call: Call<wire::SetSshKeyRequest>) -> Result<wire::Server> {
+    let request = std::mem::take(&mut call.request);
+    let server = request.server.clone();
+    let login = || SshKeyUpdate::from(request).into_login();
+    Ok(credentials::replace(&call.app, &call.act(), &server, login).await?.into())
 }
 
 pub(super) async fn refresh_facts(call: Call<wire::RefreshFactsRequest>) -> Result<wire::Server> {

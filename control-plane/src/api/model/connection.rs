@@ -69,6 +69,9 @@ pub struct VmCreate {
     /// OpenSSH, PKCS#1 or PKCS#8 PEM.
     pub ssh_private_key: Option<WriteOnly>,
     pub ssh_key_passphrase: Option<WriteOnly>,
+    /// One of the organisation's key pairs, instead of `ssh_private_key` or `ssh_password`.
+    #[schema(format = Uuid)]
+    pub ssh_key_pair_id: Option<String>,
     /// The password `sudo` asks for, where it differs from the login's.
     pub ssh_sudo_password: Option<WriteOnly>,
     /// `auto`, `none` or `sudo`.
@@ -154,6 +157,8 @@ pub struct VmPatch {
     pub ssh_password: Option<WriteOnly>,
     pub ssh_private_key: Option<WriteOnly>,
     pub ssh_key_passphrase: Option<WriteOnly>,
+    #[schema(format = Uuid)]
+    pub ssh_key_pair_id: Option<String>,
     pub ssh_sudo_password: Option<WriteOnly>,
     #[schema(pattern = "^(auto|none|sudo)$")]
     pub ssh_sudo_mode: Option<String>,
@@ -164,6 +169,53 @@ pub struct VmPatch {
     #[schema(exclusive_minimum = 0, maximum = 1_000_000)]
     pub disk_gb: Option<f64>,
     pub max_projects: Option<u32>,
+}
+
+/// A password to log in with from now on.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "ssh_password": "new-secure-password", "test_connection": true }))]
+pub struct SshPasswordUpdate {
+    pub ssh_password: WriteOnly,
+    /// Try it first, and change nothing where it does not work; `true` unless said.
+    pub test_connection: Option<bool>,
+}
+
+/// A key to log in with from now on: a private key, or one of the organisation's key pairs.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "ssh_private_key": "-----BEGIN OPENSSH PRIVATE KEY-----\n...\n-----END OPENSSH PRIVATE KEY-----",
+    "ssh_key_passphrase": "optional-passphrase", "test_connection": true
+}))]
+pub struct SshKeyUpdate {
+    /// OpenSSH, PKCS#1 or PKCS#8 PEM.
+    pub ssh_private_key: Option<WriteOnly>,
+    pub ssh_key_passphrase: Option<WriteOnly>,
+    #[schema(format = Uuid)]
+    pub ssh_key_pair_id: Option<String>,
+    /// The password `sudo` asks for. One that was kept beside a key stays unless given.
+    pub ssh_sudo_password: Option<WriteOnly>,
+    /// Try it first, and change nothing where it does not work; `true` unless said.
+    pub test_connection: Option<bool>,
+}
+
+impl From<wire::SetSshPasswordRequest> for SshPasswordUpdate {
+    fn from(request: wire::SetSshPasswordRequest) -> Self {
+        Self { ssh_password: request.ssh_password.into(), test_connection: request.test_connection }
+    }
+}
+
+impl From<wire::SetSshKeyRequest> for SshKeyUpdate {
+    fn from(request: wire::SetSshKeyRequest) -> Self {
+        Self {
+            ssh_private_key: filled(request.ssh_private_key).map(WriteOnly::from),
+            ssh_key_passphrase: filled(request.ssh_key_passphrase).map(WriteOnly::from),
+            ssh_key_pair_id: filled(request.ssh_key_pair_id),
+            ssh_sudo_password: filled(request.ssh_sudo_password).map(WriteOnly::from),
+            test_connection: request.test_connection,
+        }
+    }
 }
 
 /// A host key to believe from now on.

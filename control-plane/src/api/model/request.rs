@@ -5,7 +5,7 @@ use std::{fmt::Display, str::FromStr};
 use muster_shared::{id::OrgId, wire};
 
 use super::{
-    connection::{VmConnection, VmCreate, VmPatch},
+    connection::{SshKeyUpdate, SshPasswordUpdate, VmConnection, VmCreate, VmPatch},
     filled, number,
     secret::WriteOnly,
 };
@@ -13,8 +13,9 @@ use crate::{
     error::Error,
     servers::{
         AddressChoice, Addresses, AuthMethod, Connection, ConnectionPatch, DEFAULT_SSH_PORT, NewServer, Resources,
-        ServerPatch, SshAuth, SudoMode,
+        ServerPatch, SshAuth, SshLogin, SudoMode,
     },
+    ssh_keys,
 };
 
 /// The provider of a server whose owner names none.
@@ -57,8 +58,10 @@ impl VmCreate {
             private_key: self.ssh_private_key,
             passphrase: self.ssh_key_passphrase,
             sudo_password: self.ssh_sudo_password,
+            key_pair: self.ssh_key_pair_id,
         };
-        let no_secret = "give ssh_private_key or ssh_password; a server without either joins by a join token";
+        let no_secret =
+            "give ssh_private_key, ssh_key_pair_id or ssh_password; a server without either joins by a join token";
         Ok(Connection {
             addresses: Addresses {
                 ipv4: optional("ipv4_address", self.ipv4_address)?,
@@ -70,7 +73,7 @@ impl VmCreate {
             },
             port: port(self.ssh_port)?.unwrap_or(DEFAULT_SSH_PORT),
             username: field("ssh_username", self.ssh_username.as_deref().unwrap_or(DEFAULT_USERNAME))?,
-            auth: secrets.into_auth()?.ok_or_else(|| Error::invalid("no_ssh_credentials", no_secret))?,
+            auth: secrets.into_login()?.ok_or_else(|| Error::invalid("no_ssh_credentials", no_secret))?,
             sudo_mode: word("ssh_sudo_mode", self.ssh_sudo_mode, SudoMode::parse)?.unwrap_or(SudoMode::Auto),
             host_key: optional("ssh_host_key_fingerprint", self.ssh_host_key_fingerprint)?,
         })
@@ -101,6 +104,7 @@ impl VmPatch {
             private_key: self.ssh_private_key,
             passphrase: self.ssh_key_passphrase,
             sudo_password: self.ssh_sudo_password,
+            key_pair: self.ssh_key_pair_id,
         };
         let connection = ConnectionPatch {
             ipv4: removable("ipv4_address", self.ipv4_address)?,
@@ -110,7 +114,7 @@ impl VmPatch {
             choice: word("connection_host_type", self.connection_host_type, AddressChoice::parse)?,
             port: port(self.ssh_port)?,
             username: optional("ssh_username", self.ssh_username)?,
-            auth: secrets.into_auth()?,
+            auth: secrets.into_login()?,
             sudo_mode: word("ssh_sudo_mode", self.ssh_sudo_mode, SudoMode::parse)?,
             host_key: None,
         };
@@ -125,16 +129,40 @@ impl VmPatch {
     }
 }
 
+#[derive(Default)]
 struct Secrets {
     method: Option<String>,
     password: Option<WriteOnly>,
     private_key: Option<WriteOnly>,
     passphrase: Option<WriteOnly>,
     sudo_password: Option<WriteOnly>,
+    key_pair: Option<String>,
 }
 
 impl Secrets {
     /// The login. Beside a key, a password is what sudo asks for.
+    fn into_login(mut self) -> Result<Option<SshLogin>> {
+        match self.key_pair.take().filter(|id| !id.is_empty()) {
+            Some(id) => self.into_key_pair(&id).map(Some),
+            None => Ok(self.into_auth()?.map(SshLogin::Own)),
+        }
+    }
+
+    fn into_key_pair(self, id: &str) -> Result<SshLogin> {
+        let method = word("ssh_auth_method", self.method, AuthMethod::parse)?;
+        if self.password.is_some() || self.private_key.is_some() || self.passphrase.is_some() {
+            let detail = "ssh_key_pair_id takes the place of ssh_private_key, ssh_key_passphrase and ssh_password: \
+                          give one of them";
+            return Err(Error::invalid("contradiction", detail));
+        }
+        if method == Some(AuthMethod::Password) {
+            return Err(Error::invalid("contradiction", "ssh_key_pair_id does not go with ssh_auth_method password"));
+        }
+        // A text that is no id names no key pair.
+        let id = id.parse().map_err(|_| ssh_keys::not_found())?;
+        Ok(SshLogin::KeyPair { id, sudo_password: self.sudo_password.map(WriteOnly::into_inner) })
+    }
+
     fn into_auth(self) -> Result<Option<SshAuth>> {
         let method = word("ssh_auth_method", self.method, AuthMethod::parse)?;
         let secret = |secret: Option<WriteOnly>| secret.map(WriteOnly::into_inner);
@@ -159,6 +187,37 @@ impl Secrets {
                 _ => Err(Error::invalid("no_ssh_credentials", "a passphrase or sudo password comes with its key")),
             },
         }
+    }
+}
+
+impl SshPasswordUpdate {
+    /// The login, and whether to try it first.
+    ///
+    /// # Errors
+    /// No password.
+    pub fn into_login(self) -> Result<(SshLogin, bool)> {
+        let secrets = Secrets { password: Some(self.ssh_password).filter(|it| !it.is_empty()), ..Secrets::default() };
+        let no_password = || Error::invalid("no_ssh_credentials", "ssh_password must not be empty");
+        Ok((secrets.into_login()?.ok_or_else(no_password)?, self.test_connection.unwrap_or(true)))
+    }
+}
+
+impl SshKeyUpdate {
+    /// The login, and whether to try it first.
+    ///
+    /// # Errors
+    /// Neither a key nor a key pair, or both.
+    pub fn into_login(self) -> Result<(SshLogin, bool)> {
+        let secrets = Secrets {
+            method: Some(AuthMethod::SshKey.as_str().to_owned()),
+            private_key: self.ssh_private_key,
+            passphrase: self.ssh_key_passphrase,
+            sudo_password: self.ssh_sudo_password,
+            key_pair: self.ssh_key_pair_id,
+            password: None,
+        };
+        let no_key = || Error::invalid("no_ssh_credentials", "give ssh_private_key or ssh_key_pair_id");
+        Ok((secrets.into_login()?.ok_or_else(no_key)?, self.test_connection.unwrap_or(true)))
     }
 }
 
@@ -237,6 +296,7 @@ impl From<wire::Connection> for VmCreate {
             ssh_sudo_password: secret(connection.ssh_sudo_password),
             ssh_sudo_mode: filled(connection.ssh_sudo_mode),
             ssh_host_key_fingerprint: filled(connection.ssh_host_key_fingerprint),
+            ssh_key_pair_id: filled(connection.ssh_key_pair_id),
             ..Self::default()
         }
     }
@@ -298,6 +358,7 @@ impl VmPatch {
             "ssh_key_passphrase" => self.ssh_key_passphrase = secret(&connection.ssh_key_passphrase),
             "ssh_sudo_password" => self.ssh_sudo_password = secret(&connection.ssh_sudo_password),
             "ssh_sudo_mode" => self.ssh_sudo_mode = text(&connection.ssh_sudo_mode),
+            "ssh_key_pair_id" => self.ssh_key_pair_id = text(&connection.ssh_key_pair_id),
             "ssh_host_key_fingerprint" => {
                 let detail = "a host key is not updated but accepted: call AcceptHostKey";
                 return Err(Error::invalid("invalid_mask", detail));
@@ -310,6 +371,8 @@ impl VmPatch {
 
 #[cfg(test)]
 mod tests {
+    use muster_shared::id::SshKeyPairId;
+
     use super::*;
 
     fn create() -> VmCreate {
@@ -359,6 +422,24 @@ mod tests {
         let connection = create.into_connection().expect("acceptable");
         assert_eq!(connection.auth.method(), AuthMethod::SshKey);
         assert!(connection.auth.sudo_password().is_some());
+    }
+
+    #[test]
+    fn a_key_pair_takes_the_place_of_secrets() {
+        let pair = SshKeyPairId::generate();
+        let create = |password: Option<&str>, method: Option<&str>| VmCreate {
+            ssh_password: password.map(|password| WriteOnly::from(password.to_owned())),
+            ssh_key_pair_id: Some(pair.to_string()),
+            ssh_auth_method: method.map(str::to_owned),
+            ..create()
+        };
+        let connection = create(None, None).into_connection().expect("acceptable");
+        assert_eq!((connection.auth.key_pair(), connection.auth.method()), (Some(pair), AuthMethod::SshKey));
+        for bad in [create(Some("secret"), None), create(None, Some("password"))] {
+            assert_eq!(bad.into_connection().expect_err("refused").code, "contradiction");
+        }
+        let bad = VmCreate { ssh_key_pair_id: Some("web".into()), ..create(None, None) };
+        assert_eq!(bad.into_connection().expect_err("refused").code, "not_found");
     }
 
     #[test]

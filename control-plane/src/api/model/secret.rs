@@ -1,7 +1,7 @@
 //! Secrets a caller sends: readable by nobody but the noun that stores them.
 
-use secrecy::SecretString;
-use serde::{Deserialize, Deserializer};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Deserializer, de::Error as _};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type},
@@ -19,6 +19,14 @@ impl WriteOnly {
     }
 }
 
+impl WriteOnly {
+    /// Whether nothing was sent.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.expose_secret().is_empty()
+    }
+}
+
 impl From<String> for WriteOnly {
     fn from(text: String) -> Self {
         Self(SecretString::from(text))
@@ -27,7 +35,8 @@ impl From<String> for WriteOnly {
 
 impl<'de> Deserialize<'de> for WriteOnly {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self::from)
+        // Serde's own message quotes what it found, and that may be the secret in another type.
+        String::deserialize(deserializer).map(Self::from).map_err(|_| D::Error::custom("a secret must be a text"))
     }
 }
 
@@ -46,6 +55,12 @@ impl ToSchema for WriteOnly {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_of_another_type_is_not_quoted() {
+        let error = serde_json::from_str::<WriteOnly>("918273645").expect_err("refused");
+        assert!(error.to_string().starts_with("a secret must be a text"), "{error}");
+    }
 
     #[test]
     fn debug_output_shows_nothing() {

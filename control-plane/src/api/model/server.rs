@@ -44,6 +44,8 @@ pub struct Vm {
     pub ssh_username: Option<String>,
     /// `password` or `ssh_key`; `null` where the server joined by itself.
     pub ssh_auth_method: Option<String>,
+    /// The organisation's key pair it is entered with.
+    pub ssh_key_pair_id: Option<String>,
     /// `auto`, `none` or `sudo`.
     pub ssh_sudo_mode: String,
     /// The host key that is believed, as `SHA256:…`.
@@ -111,6 +113,7 @@ impl Vm {
             ssh_port: ssh.map_or(DEFAULT_SSH_PORT, |ssh| ssh.port),
             ssh_username: ssh.map(|ssh| ssh.username.to_string()),
             ssh_auth_method: ssh.map(|ssh| ssh.auth_method.as_str().to_owned()),
+            ssh_key_pair_id: server.key_pair.map(|id| id.to_string()),
             ssh_sudo_mode: ssh.map_or(SudoMode::Auto, |ssh| ssh.sudo_mode).as_str().to_owned(),
             ssh_host_key_fingerprint: server.host_key.as_ref().map(ToString::to_string),
             ssh_host_key_offered: server.host_key_offered.as_ref().map(ToString::to_string),
@@ -161,6 +164,7 @@ impl From<Vm> for wire::Server {
             ssh_port: vm.ssh_port.into(),
             ssh_username: vm.ssh_username.unwrap_or_default(),
             ssh_auth_method: vm.ssh_auth_method.unwrap_or_default(),
+            ssh_key_pair_id: vm.ssh_key_pair_id.unwrap_or_default(),
             ssh_sudo_mode: vm.ssh_sudo_mode,
             ssh_host_key_fingerprint: vm.ssh_host_key_fingerprint.unwrap_or_default(),
             cpu_cores: vm.cpu_cores.unwrap_or_default(),
@@ -214,6 +218,7 @@ impl From<wire::Server> for Vm {
             ssh_port: u16::try_from(server.ssh_port).unwrap_or_default(),
             ssh_username: filled(server.ssh_username),
             ssh_auth_method: filled(server.ssh_auth_method),
+            ssh_key_pair_id: filled(server.ssh_key_pair_id),
             ssh_sudo_mode: server.ssh_sudo_mode,
             ssh_host_key_fingerprint: filled(server.ssh_host_key_fingerprint),
             ssh_host_key_offered: filled(server.ssh_host_key_offered),

@@ -77,9 +77,10 @@ fn components(routes: &Routes) -> Value {
 }
 
 /// What the tags mean, in the order they are shown.
-const TAGS: [(&str, &str); 6] = [
+const TAGS: [(&str, &str); 7] = [
     ("servers", "Servers and what is known of them"),
     ("joining", "Bringing servers into the fleet"),
+    ("ssh keys", "Key pairs of an organisation, used by any number of its servers"),
     ("commands", "What was asked of hosts, and how it ended"),
     ("monitoring", "Figures by the second"),
     ("audit", "Who did what, provably"),

@@ -9,15 +9,47 @@ pub(super) fn constrain(components: &mut Value) {
             schema["allOf"] = json!([login(), address()]);
         }
     }
+    if let Some(schema) = components.pointer_mut("/schemas/SshKeyUpdate") {
+        schema["allOf"] = json!([key()]);
+    }
 }
 
-/// A key, or a password; the method named is the one given.
+/// A private key, or a key pair in its place.
+fn key() -> Value {
+    json!({ "anyOf": [
+        {
+            "required": ["ssh_private_key"],
+            "properties": { "ssh_private_key": { "type": "string" }, "ssh_key_pair_id": { "type": "null" } },
+        },
+        {
+            "required": ["ssh_key_pair_id"],
+            "properties": {
+                "ssh_key_pair_id": { "type": "string" },
+                "ssh_private_key": { "type": "null" },
+                "ssh_key_passphrase": { "type": "null" },
+            },
+        },
+    ] })
+}
+
+/// A key, a key pair, or a password; the method named is the one given.
 fn login() -> Value {
     json!({ "anyOf": [
+        {
+            "required": ["ssh_key_pair_id"],
+            "properties": {
+                "ssh_key_pair_id": { "type": "string" },
+                "ssh_private_key": { "type": "null" },
+                "ssh_key_passphrase": { "type": "null" },
+                "ssh_password": { "type": "null" },
+                "ssh_auth_method": { "enum": ["ssh_key", null] },
+            },
+        },
         {
             "required": ["ssh_private_key"],
             "properties": {
                 "ssh_private_key": { "type": "string" },
+                "ssh_key_pair_id": { "type": "null" },
                 "ssh_auth_method": { "enum": ["ssh_key", null] },
             },
         },
@@ -26,6 +58,7 @@ fn login() -> Value {
             "properties": {
                 "ssh_password": { "type": "string" },
                 "ssh_private_key": { "type": "null" },
+                "ssh_key_pair_id": { "type": "null" },
                 "ssh_auth_method": { "enum": ["password", null] },
             },
         },

@@ -14,14 +14,14 @@ use crate::{
 /// error: `status` and `remedy` say what to do.
 #[utoipa::path(post, path = "/api/v1/vms/test-connection", tag = "joining", request_body = VmConnection, responses(
     (status = 200, description = "What the attempt found", body = ConnectionTested),
-    (status = 404, description = "No such organisation for this caller"),
+    (status = 404, description = "No such organisation or key pair for this caller"),
     (status = 422, description = "A field is not acceptable")))]
 pub async fn test_new_connection(
     State(app): State<App>,
     Caller(caller): Caller,
     Body(create): Body<VmConnection>,
 ) -> Result<axum::Json<ConnectionTested>, Problem> {
-    let result = app.connection_test.run(&create.into_connection(caller.org_id)?).await?;
+    let result = app.connection_test.run(caller.org_id, &create.into_connection(caller.org_id)?).await?;
     Ok(axum::Json(ConnectionTested::of(&result, None)))
 }
 

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod bootstrap;
 pub mod commands;
 pub mod connection_test;
+pub mod credentials;
 pub mod document;
 pub mod extract;
 pub mod facts;
@@ -12,6 +13,7 @@ pub mod health;
 pub mod host_key;
 pub mod install;
 pub mod join_tokens;
+pub mod keyring;
 pub mod monitoring;
 pub mod page;
 pub mod power;
@@ -19,6 +21,7 @@ pub mod preflight;
 pub mod problem;
 pub mod routes;
 pub mod servers;
+pub mod ssh_keys;
 #[cfg(test)]
 mod tests;
 
@@ -77,6 +80,25 @@ pub fn routes() -> Routes {
         .guarded::<audit::__path_list_audit, _, _>(Operation::ListAudit, audit::list_audit)
         .guarded::<audit::__path_verify_audit, _, _>(Operation::VerifyAudit, audit::verify_audit)
         .guarded::<audit::__path_export_audit, _, _>(Operation::ExportAudit, audit::export_audit)
+        .guarded::<credentials::__path_set_ssh_password, _, _>(Operation::SetSshPassword, credentials::set_ssh_password)
+        .guarded::<credentials::__path_set_ssh_key, _, _>(Operation::SetSshKey, credentials::set_ssh_key)
+        .guarded::<ssh_keys::__path_create_ssh_key_pair, _, _>(
+            Operation::CreateSshKeyPair,
+            ssh_keys::create_ssh_key_pair,
+        )
+        .guarded::<ssh_keys::__path_list_ssh_key_pairs, _, _>(Operation::ListSshKeyPairs, ssh_keys::list_ssh_key_pairs)
+        .guarded::<ssh_keys::__path_get_ssh_key_pair, _, _>(Operation::GetSshKeyPair, ssh_keys::get_ssh_key_pair)
+        .guarded::<ssh_keys::__path_update_ssh_key_pair, _, _>(
+            Operation::UpdateSshKeyPair,
+            ssh_keys::update_ssh_key_pair,
+        )
+        .guarded::<ssh_keys::__path_delete_ssh_key_pair, _, _>(
+            Operation::DeleteSshKeyPair,
+            ssh_keys::delete_ssh_key_pair,
+        )
+        .guarded::<keyring::__path_get_keyring, _, _>(Operation::GetKeyring, keyring::get_keyring)
+        .guarded::<keyring::__path_rotate_keyring, _, _>(Operation::RotateKeyring, keyring::rotate_keyring)
+        .guarded::<keyring::__path_retire_keyring_key, _, _>(Operation::RetireKeyringKey, keyring::retire_keyring_key)
         .public::<install::__path_install_sh, _, _>(install::install_sh)
         .public::<install::__path_agent_binary, _, _>(install::agent_binary)
         .public::<document::__path_openapi, _, _>(document::openapi)

@@ -116,7 +116,7 @@ pub async fn list_servers(
         max_length = 200, pattern = "^[!-~]{1,200}$")),
     responses(
         (status = 201, description = "The server", body = Vm),
-        (status = 404, description = "No such organisation for this caller"),
+        (status = 404, description = "No such organisation or key pair for this caller"),
         (status = 409, description = "The name is taken, or the key was used for another server"),
         (status = 413, description = "The body is too large"),
         (status = 422, description = "A field is not acceptable")))]
@@ -156,7 +156,7 @@ pub async fn get_server(
     params(("id" = String, Path, description = "A server's id, or its name")), responses(
         (status = 200, description = "The server", body = Vm),
         (status = 400, description = "The body is not JSON"),
-        (status = 404, description = "No such server in the caller's organisation"),
+        (status = 404, description = "No such server or key pair in the caller's organisation"),
         (status = 409, description = "The name is taken"),
         (status = 422, description = "A field is not acceptable")))]
 pub async fn update_server(

@@ -30,6 +30,12 @@ fn method(route: &Route) -> Method {
     }
 }
 
+/// A path with `id` in place of every parameter.
+fn filled(path: &str, id: &str) -> String {
+    let parts = path.split('/').map(|part| if part.starts_with('{') { id } else { part });
+    parts.collect::<Vec<_>>().join("/")
+}
+
 fn code(body: &Value) -> &str {
     body["code"].as_str().unwrap_or_default()
 }
@@ -57,7 +63,7 @@ async fn nobody_gets_in_without_a_valid_token() {
     let stranger = Token::generate(API_TOKEN_PREFIX).expect("randomness");
     let mut walked = 0;
     for route in routes().iter().filter(|route| route.admission != Admission::Public) {
-        let path = route.path.replace("{id}", "01890a5d-ac96-774b-bcce-b302099a8057");
+        let path = filled(&route.path, "01890a5d-ac96-774b-bcce-b302099a8057");
         let request = || Request::builder().method(method(route)).uri(&path).header("content-type", "application/json");
         let (status, body) = api.send(request(), "{}").await;
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{path}: {body}");
@@ -78,21 +84,32 @@ async fn another_organization_s_things_are_not_there() {
     let stranger = api.stranger().await;
     for route in routes().iter().filter(|route| route.admission != Admission::Public) {
         let id = if route.path.contains("join-tokens") { ours[1] } else { ours[0] };
-        let path = route.path.replace("{id}", id);
+        let path = filled(&route.path, id);
         let query = if path.ends_with("/series") { "?metric=host_load_1m" } else { "" };
-        let body = if path.ends_with("/host-key") { json!({ "fingerprint": FINGERPRINT }) } else { json!({}) };
+        let body = match path.rsplit('/').next() {
+            Some("host-key") => json!({ "fingerprint": FINGERPRINT }),
+            Some("ssh-password") => json!({ "ssh_password": "x" }),
+            Some("ssh-keys") => json!({ "name": "x" }),
+            _ => json!({}),
+        };
         let request = Request::builder()
             .method(method(route))
             .uri(format!("{path}{query}"))
             .header("authorization", format!("Bearer {stranger}"))
             .header("content-type", "application/json");
         let (status, text) = api.send(request, body.to_string()).await;
-        if route.path.contains("{id}") {
+        if route.path.contains("/keyring/") {
+            assert_eq!(status, StatusCode::FORBIDDEN, "{path}: {text}");
+        } else if route.path.contains('{') {
             assert_eq!(status, StatusCode::NOT_FOUND, "{path}: {text}");
         }
         assert!(ours.iter().all(|id| !text.contains(id)), "{path} shows what is not the caller's: {text}");
         let by_name = path.replace(id, "web-1");
-        if path != by_name && !route.path.contains("join-tokens") && !route.path.contains("/commands/{id}") {
+        if path != by_name
+            && !route.path.contains("join-tokens")
+            && !route.path.contains("/commands/{id}")
+            && route.path.contains("/vms/{id}")
+        {
             let request = Request::builder()
                 .method(method(route))
                 .uri(format!("{by_name}{query}"))
@@ -317,9 +334,14 @@ fn the_document_s_examples_are_accepted() {
     let document = openapi::document(&routes());
     let example = |name: &str| document["components"]["schemas"][name]["example"].clone();
     use crate::api::model::{
-        connection::{HostKeyAccept, VmCreate, VmPatch},
+        connection::{HostKeyAccept, SshKeyUpdate, SshPasswordUpdate, VmCreate, VmPatch},
         join_token::JoinTokenCreate,
+        ssh_key::{SshKeyPairCreate, SshKeyPairPatch},
     };
+    serde_json::from_value::<SshPasswordUpdate>(example("SshPasswordUpdate")).expect("SshPasswordUpdate");
+    serde_json::from_value::<SshKeyUpdate>(example("SshKeyUpdate")).expect("SshKeyUpdate");
+    serde_json::from_value::<SshKeyPairCreate>(example("SshKeyPairCreate")).expect("SshKeyPairCreate");
+    serde_json::from_value::<SshKeyPairPatch>(example("SshKeyPairPatch")).expect("SshKeyPairPatch");
     serde_json::from_value::<VmCreate>(example("VmCreate")).expect("VmCreate");
     serde_json::from_value::<VmPatch>(example("VmPatch")).expect("VmPatch");
     serde_json::from_value::<HostKeyAccept>(example("HostKeyAccept")).expect("HostKeyAccept");

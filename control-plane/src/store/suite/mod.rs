@@ -6,10 +6,12 @@ mod commands;
 mod enrollment;
 mod faults;
 mod filter;
+mod keyring;
 mod power;
 mod retention;
 mod servers;
 mod sessions;
+mod ssh_keys;
 
 use std::sync::{Arc, Mutex};
 
@@ -28,6 +30,7 @@ use crate::{
     keyring::Keyring,
     servers::{Addresses, Connection, Label, NewServer, Resources, Server, ServerName, Servers, SshAuth, SudoMode},
     sessions::{Closing, Entry},
+    ssh_keys::SshKeyPairs,
 };
 
 pub(crate) const NOW_US: i64 = 1_800_000_000_000_000;
@@ -41,6 +44,7 @@ pub(crate) struct Fleet {
     pub(super) user: UserId,
     pub(super) events: Events,
     pub(crate) servers: Servers,
+    pub(super) ssh_keys: SshKeyPairs,
     pub(super) commands: Commands,
     pub(super) woken: Arc<Woken>,
 }
@@ -64,6 +68,11 @@ impl Wake for Woken {
 impl Fleet {
     /// A new organisation in `store`.
     pub(crate) async fn new(store: Store) -> Self {
+        Self::sealed_by(store, Keyring::of_key(1)).await
+    }
+
+    /// A new organisation in `store`, whose secrets `keyring` seals.
+    pub(super) async fn sealed_by(store: Store, keyring: Keyring) -> Self {
         let (org, user) = (OrgId::generate(), UserId::generate());
         let owner = FirstOwner {
             org_id: org,
@@ -75,12 +84,13 @@ impl Fleet {
         };
         store.create_first_owner(&owner, NOW_US).await.expect("an organisation");
         let events = Events::default();
-        let servers = Servers::new(store.clone(), Keyring::of_key(1), events.clone());
+        let servers = Servers::new(store.clone(), keyring.clone(), events.clone());
+        let ssh_keys = SshKeyPairs::new(store.clone(), keyring);
         let key = CommandSigner::generate_pkcs8().expect("randomness");
         let signer = Arc::new(CommandSigner::from_pkcs8("k1", &key).expect("a key"));
         let woken = Arc::new(Woken::default());
         let commands = Commands::new(store.clone(), servers.clone(), signer, events.clone(), woken.clone());
-        Self { store, org, user, events, servers, commands, woken }
+        Self { store, org, user, events, servers, ssh_keys, commands, woken }
     }
 
     /// What the organisation's owner does at [`NOW_US`].
@@ -164,7 +174,7 @@ pub(super) fn new_server(name: &str) -> NewServer {
             addresses: Addresses { ipv4: Some([203, 0, 113, 10].into()), ..Addresses::default() },
             port: 22,
             username: "root".parse().expect("a user"),
-            auth: SshAuth::Password(SecretString::from("canary-password".to_owned())),
+            auth: SshAuth::Password(SecretString::from("canary-password".to_owned())).into(),
             sudo_mode: SudoMode::Auto,
             host_key: None,
         },

@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     audit::Action,
     error::ErrorKind,
-    servers::{ConnectionOutcome, ConnectionPatch, HealthStatus, ServerFilter, ServerPatch, ServerStatus},
+    servers::{ConnectionOutcome, ConnectionPatch, HealthStatus, ServerFilter, ServerPatch, ServerStatus, SshLogin},
     store::test_database::{TestDatabase, on_each},
 };
 
@@ -80,7 +80,7 @@ async fn a_repeated_creation_creates_once() {
         assert_eq!(first.id, second.id);
         assert_eq!(create(new_server("web")).await.expect("the same").id, first.id);
         let mut other = new_server("web");
-        other.connection.auth = SshAuth::Password(SecretString::from("another".to_owned()));
+        other.connection.auth = SshAuth::Password(SecretString::from("another".to_owned())).into();
         assert_eq!(create(other).await.expect_err("another body").code, "idempotency_key_reused");
         assert_eq!(fleet.servers.list(fleet.org, ServerFilter::default()).await.expect("a list").len(), 1);
         assert_eq!(fleet.store.forget_idempotency_keys(NOW_US + 1).await.expect("forgotten"), 1);
@@ -97,11 +97,11 @@ async fn a_patch_changes_what_it_names_and_nothing_else() {
             declared: Resources { cpu_cores: Some(8.0), ..Resources::default() },
             connection: Some(ConnectionPatch {
                 fqdn: Some("web.example.com".parse().ok()),
-                auth: Some(SshAuth::Key {
+                auth: Some(SshLogin::Own(SshAuth::Key {
                     private_key: SecretString::from("a key".to_owned()),
                     passphrase: Some(SecretString::from("a phrase".to_owned())),
                     sudo_password: None,
-                }),
+                })),
                 ..ConnectionPatch::default()
             }),
             ..ServerPatch::default()
