@@ -21,6 +21,7 @@ use crate::{
     enrollment::Enrollment,
     events::Events,
     facts::FactsRefresh,
+    health::{Checks, keep_checked},
     identity::{Identity, open::OpenError},
     ingest::{Ingest, Writer},
     keyring::{Keyring, KeyringError, Rotation, keep_resealed},
@@ -66,6 +67,7 @@ pub struct App {
     pub dialler: Dialler,
     pub facts: FactsRefresh,
     pub power: Power,
+    pub checks: Checks,
     pub preflight: Preflight,
     pub counters: Counters,
     /// The agents' streams.
@@ -172,8 +174,17 @@ impl App {
             whereabouts: Whereabouts::of(&config, &identity.authority),
             running: Running::default(),
         };
+        let heads = Heads::new(store.clone());
+        let checks = Checks::new(
+            (store.clone(), servers.clone(), events.clone()),
+            heads.clone(),
+            entrance.clone(),
+            connection_test.clone(),
+            clock.clone(),
+        );
         let app = Self {
             bootstrap,
+            checks,
             facts: FactsRefresh::new(servers.clone(), commands.clone(), sessions.clone(), connection_test.clone()),
             preflight: Preflight::new(
                 (servers.clone(), commands.clone()),
@@ -185,7 +196,7 @@ impl App {
             power: Power::new(store.clone(), servers.clone(), commands.clone(), sessions.clone()),
             rotation: Rotation::new(store.clone(), keyring.clone()),
             ssh_keys: SshKeyPairs::new(store.clone(), keyring.clone()),
-            heads: Heads::new(store.clone()),
+            heads,
             sessions,
             ledger,
             commands,
@@ -215,6 +226,7 @@ impl App {
         let stop = || self.shutdown.clone();
         tasks.spawn(self.identity.clone().keep_presentable(self.clock.clone(), stop()));
         tasks.spawn(keep_reconciled(self.commands.clone(), self.clock.clone(), stop()));
+        tasks.spawn(keep_checked(self.checks.clone(), stop()));
         tasks.spawn(self.counters.clone().keep_folded(stop()));
         tasks.spawn(keep_sessions(self.sessions.clone(), self.store.clone(), stop()));
         tasks.spawn(keep_resealed(self.store.clone(), self.keyring.clone(), stop()));

@@ -4,10 +4,12 @@ pub mod authorization;
 #[cfg(test)]
 mod canaries;
 pub mod door;
+pub mod events;
 pub mod grpc;
 pub mod model;
 pub mod openapi;
 pub mod operation;
+pub mod readmission;
 pub mod rest;
 pub mod sse;
 #[cfg(test)]

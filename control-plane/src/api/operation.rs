@@ -48,6 +48,10 @@ operations! {
     /// Its figures need [`Permission::MonitoringView`] besides.
     WatchServer => ServersView,
     QuerySeries => MonitoringView,
+    /// Its figures and forecast need [`Permission::MonitoringView`] besides.
+    GetStats => ServersView,
+    /// Each event needs the permission of its kind besides.
+    WatchEvents => ServersView,
     CreateJoinToken => JoinTokensCreate,
     ListJoinTokens => JoinTokensList,
     RevokeJoinToken => JoinTokensRevoke,

@@ -6,17 +6,36 @@ use std::{convert::Infallible, time::Duration};
 use axum::response::{IntoResponse, Response, Sse, sse};
 use futures_util::{Stream, StreamExt as _};
 use http::{HeaderName, HeaderValue, header::CACHE_CONTROL};
+use serde_json::Value;
 
 use crate::progress::ProgressEvent;
 
 /// How long a stream may be quiet.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// An event that its reader can go on after.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Numbered {
+    /// Without line breaks; `None` leaves the reader's place as it is.
+    pub id: Option<String>,
+    pub event: String,
+    pub data: Value,
+}
+
 /// `events` as a response: a block `event:` and `data:` each.
 pub fn respond(events: impl Stream<Item = ProgressEvent> + Send + 'static) -> Response {
+    respond_numbered(events.map(|event| Numbered { id: None, event: event.event.to_owned(), data: event.data }))
+}
+
+/// The same with an `id:` where an event has one.
+pub fn respond_numbered(events: impl Stream<Item = Numbered> + Send + 'static) -> Response {
     let frames = events.map(|event| {
         // Compact JSON has no line break, so that an event's data is always one line.
-        Ok::<_, Infallible>(sse::Event::default().event(event.event).data(event.data.to_string()))
+        let frame = sse::Event::default().event(event.event).data(event.data.to_string());
+        Ok::<_, Infallible>(match event.id {
+            Some(id) => frame.id(id),
+            None => frame,
+        })
     });
     let headers = [
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),

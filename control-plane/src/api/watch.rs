@@ -78,9 +78,12 @@ impl Watch {
 
     async fn told(&self, kind: EventKind) -> Result<Option<Watched>, Error> {
         match kind {
-            EventKind::ServerChanged | EventKind::AgentOnline | EventKind::AgentOffline => {
-                self.record().await.map(Some)
-            }
+            EventKind::ServerCreated
+            | EventKind::ServerChanged
+            | EventKind::ServerDeleted
+            | EventKind::HealthChanged
+            | EventKind::AgentOnline
+            | EventKind::AgentOffline => self.record().await.map(Some),
             EventKind::Sample(summary) if self.live.is_some() => {
                 let server = self.app.servers.get(self.org, self.server).await?;
                 Ok(Some(Watched::Sample(Summary::of(&summary, &server.health(self.app.clock.now_us())))))

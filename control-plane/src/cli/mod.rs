@@ -19,6 +19,7 @@ mod progress;
 mod runs;
 mod servers;
 mod ssh_keys;
+mod stats;
 mod summary;
 mod table;
 mod yaml;

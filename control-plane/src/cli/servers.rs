@@ -11,6 +11,7 @@ use super::{
     failure::Failure,
     output::Output,
     power::{Action, PowerArgs},
+    stats,
     table::{self, ago, or_dash},
 };
 use crate::{api::model::server::Vm, clock::Clock};
@@ -23,6 +24,11 @@ pub enum ServersCommand {
     List(ListArgs),
     /// Show one server.
     Show {
+        /// Its name or id.
+        server: String,
+    },
+    /// Show how much of a server is spoken for and in use, and when its disk will be full.
+    Stats {
         /// Its name or id.
         server: String,
     },
@@ -148,6 +154,7 @@ impl ServersCommand {
             Self::Reboot(args) => return args.run(Action::Reboot, fleet, output).await,
             Self::Stop(args) => return args.run(Action::Stop, fleet, output).await,
             Self::Start(args) => return args.run(Action::Start, fleet, output).await,
+            Self::Stats { server } => return stats::show(server, fleet, output).await,
             Self::Show { server } => {
                 fleet.get_server(wire::GetServerRequest { server, include_facts: false }).await?.into_inner()
             }
@@ -290,6 +297,7 @@ fn draw_one(vm: &Vm, now_us: i64) -> String {
         ("status", vm.status.clone()),
         ("health", vm.health_status.clone()),
         ("health reason", text(&vm.health_reason)),
+        ("health since", time(vm.health_since)),
         ("address", text(&vm.connection_host)),
         ("ssh user", text(&vm.ssh_username)),
         ("ssh port", vm.ssh_port.to_string()),

@@ -97,6 +97,16 @@ impl ConnectionTest {
         }
     }
 
+    /// Looks around in a session that somebody opened on a saved server, ends it, and records the facts.
+    ///
+    /// # Errors
+    /// The host could not be asked, or the store failed. How the login went is not this look's to record.
+    pub async fn look(&self, org: OrgId, id: ServerId, session: Session, target: &SshTarget) -> Result<(), Error> {
+        let seen = self.look_around(session, target).await?;
+        let now_us = self.clock.now_us();
+        self.servers.record_facts(org, id, seen.json.as_bytes(), now_us, now_us).await
+    }
+
     async fn record(&self, org: OrgId, id: ServerId, seen: &Seen, result: &TestResult) -> Result<(), Error> {
         let now_us = self.clock.now_us();
         self.servers.record_facts(org, id, seen.json.as_bytes(), now_us, now_us).await?;

@@ -120,7 +120,8 @@ impl Enrollment {
         };
         // The machine that held the identity before, if it is another one, is out from this commit on.
         self.sessions.cut(joined.server_id, Cut::Revoked);
-        self.events.publish(joined.org_id, joined.server_id, EventKind::ServerChanged);
+        let kind = if joined.is_new_server { EventKind::ServerCreated } else { EventKind::ServerChanged };
+        self.events.publish(joined.org_id, joined.server_id, kind);
         metrics::counter!("muster_enrollments_total").increment(1);
         tracing::info!(server = %joined.server_id, token = %joined.token_id, new = joined.is_new_server, "host enrolled");
         Ok(NewIdentity { org_id: joined.org_id, server_id: joined.server_id, certificate: joined.made })

@@ -186,7 +186,8 @@ impl Writer {
         if verdict == Verdict::Stored {
             let summary = {
                 let mut head = head.lock();
-                let news = head.advance(&frame, self.clock.now_us()) && self.sessions.is_watched(server);
+                let is_news = head.advance(&frame, self.clock.now_us());
+                let news = is_news && (self.sessions.is_watched(server) || self.events.wants_samples(org));
                 if news { head.summary(server) } else { None }
             };
             if let Some(summary) = summary {

@@ -79,6 +79,14 @@ impl Heads {
         self.known(org, server).and_then(|cell| cell.lock().arrived_at_us())
     }
 
+    /// When the newest sample in memory arrived, and what it says; `None` where there is none in memory.
+    #[must_use]
+    pub fn newest(&self, org: OrgId, server: ServerId) -> Option<(i64, Option<Summary>)> {
+        let cell = self.known(org, server)?;
+        let head = cell.lock();
+        Some((head.arrived_at_us()?, head.summary(server)))
+    }
+
     async fn restored(&self, org: OrgId, server: ServerId) -> Result<Head, StoreError> {
         let mut head = Head::default();
         let frames = self.store.newest_frames(org, server, RESTORED_FRAMES).await?;

@@ -16,11 +16,14 @@ pub const FRAMES_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
 pub const IDEMPOTENCY_KEYS_KEPT_US: i64 = DAY_US;
 /// How long a certificate is known after it expired: a host may renew it for 30 days.
 pub const CERTIFICATES_KEPT_US: i64 = 31 * DAY_US;
+/// How long the hourly points of disk use are kept: a forecast looks at the last two weeks.
+pub const DISK_USE_KEPT_US: i64 = 90 * DAY_US;
 /// How often to look.
 const INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// Frames removed in one transaction: writers wait for it.
 const FRAMES_AT_ONCE: u32 = 1000;
-const DAY_US: i64 = 24 * 3_600 * 1_000_000;
+const HOUR_US: i64 = 3_600 * 1_000_000;
+const DAY_US: i64 = 24 * HOUR_US;
 
 /// What one turn removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub struct Removed {
     pub series: u64,
     pub idempotency_keys: u64,
     pub certificates: u64,
+    pub disk_use: u64,
+    pub checks_of_deleted: u64,
 }
 
 /// Removes what is too old until `stop`. A failure is logged and the next turn tries again.
@@ -56,7 +61,9 @@ pub async fn keep_trimmed(store: Store, clock: Clock, frames_kept: Duration, sto
 pub async fn trim(store: &Store, frames_kept: Duration, now_us: i64) -> Result<Removed, StoreError> {
     let idempotency_keys = store.forget_idempotency_keys(now_us.saturating_sub(IDEMPOTENCY_KEYS_KEPT_US)).await?;
     let certificates = store.forget_certificates(now_us.saturating_sub(CERTIFICATES_KEPT_US)).await?;
-    let mut removed = Removed { idempotency_keys, certificates, ..Removed::default() };
+    let disk_use = store.forget_disk_use(now_us.saturating_sub(DISK_USE_KEPT_US) / HOUR_US).await?;
+    let checks_of_deleted = store.forget_checks_of_deleted().await?;
+    let mut removed = Removed { idempotency_keys, certificates, disk_use, checks_of_deleted, ..Removed::default() };
     let before_us = now_us.saturating_sub(i64::try_from(frames_kept.as_micros()).unwrap_or(i64::MAX));
     for server in store.servers_with_frames_before(before_us).await? {
         loop {

@@ -2,7 +2,6 @@
 
 mod connection;
 mod facts;
-pub mod health;
 mod login;
 mod names;
 mod row;
@@ -15,7 +14,6 @@ pub use connection::{
     Addresses, Connection, ConnectionPatch, DEFAULT_SSH_PORT, SshAccount, SshAuth, SshLogin, SshTarget,
 };
 pub use facts::FactsRow;
-pub use health::Health;
 pub use login::LoginChange;
 pub use names::{
     Description, Fingerprint, HostName, IdempotencyKey, InvalidName, KeyPairName, Label, ServerName, Username,
@@ -94,7 +92,7 @@ impl Servers {
         let record = Record::new(act, Action::ServerCreated, id, &row.name).after(row.shown());
         match self.store.insert_server(&row, repeat.as_ref(), &record).await {
             Ok(()) => {
-                self.events.publish(org, id, EventKind::ServerChanged);
+                self.events.publish(org, id, EventKind::ServerCreated);
                 self.get(org, id).await
             }
             // Either the name is taken, or the same call is running twice and the other one was faster.
@@ -278,7 +276,7 @@ impl Servers {
         self.get(org, id).await
     }
 
-    /// Records how an attempt over SSH ended, `detail` in words.
+    /// Records how an attempt over SSH ended, `detail` in words. One that ended like the last is no news.
     ///
     /// # Errors
     /// [`Error`] when the store fails.
@@ -291,8 +289,9 @@ impl Servers {
         now_us: i64,
     ) -> Result<()> {
         let record = ConnectionRecord { outcome, detail: detail.to_owned(), at_us: now_us };
-        self.store.record_connection(org, id, &record).await?;
-        self.events.publish(org, id, EventKind::ServerChanged);
+        if self.store.record_connection(org, id, &record).await? {
+            self.events.publish(org, id, EventKind::ServerChanged);
+        }
         Ok(())
     }
 

@@ -11,10 +11,10 @@ use secrecy::ExposeSecret as _;
 
 use super::{
     connection::{Addresses, Connection, ConnectionPatch, SshAccount, SshAuth, SshLogin},
-    health::{Health, Signals, health},
     names::{Fingerprint, Label, ServerName},
     status::{AgentStatus, ConnectionOutcome, ServerStatus},
 };
+use crate::health::{Health, HealthRecord, health_of};
 
 /// A server: everything a list shows. Secrets and the facts document are read apart from it.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +43,10 @@ pub struct Server {
     pub facts_collected_at_us: Option<i64>,
     pub preflight: Option<PreflightRecord>,
     pub agent: Agent,
+    /// What the last check found; `None` before the first.
+    pub health_record: Option<HealthRecord>,
+    /// Counts changes by people.
+    pub revision: i64,
     pub created_at_us: i64,
     pub updated_at_us: i64,
 }
@@ -125,16 +129,7 @@ impl Server {
     /// How the server is at `now_us`.
     #[must_use]
     pub fn health(&self, now_us: i64) -> Health {
-        let signals = Signals {
-            agent: Some(self.agent.status),
-            last_seen_at_us: self.agent.last_seen_at_us,
-            connection: self.connection.as_ref().map(|record| (record.outcome, record.at_us)),
-            docker_status: self.detected.docker_status.clone(),
-            docker_version: self.detected.docker_version.clone(),
-            disk_bytes: self.detected.disk_bytes,
-            disk_available_bytes: self.detected.disk_available_bytes,
-        };
-        health(&signals, now_us)
+        health_of(self, now_us)
     }
 
     /// Whether it is ready for deployments at `now_us`; `None` before the first preflight run.

@@ -40,7 +40,7 @@ words! {
         Deleted = "deleted",
     }
 
-    /// How a server is. See [`health`](super::health::health) for what each means.
+    /// How a server is. See [`decide`](crate::health::decide) for what each means.
     HealthStatus {
         Healthy = "healthy",
         Degraded = "degraded",

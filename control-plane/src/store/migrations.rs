@@ -12,6 +12,8 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("migrations/0001_first.sql")),
     (2, "audit", include_str!("migrations/0002_audit.sql")),
     (5, "ssh_key_pairs", include_str!("migrations/0005_ssh_key_pairs.sql")),
+    (6, "health", include_str!("migrations/0006_health.sql")),
+    (7, "disk_use", include_str!("migrations/0007_disk_use.sql")),
     (8, "declarations", include_str!("migrations/0008_declarations.sql")),
     (9, "power", include_str!("migrations/0009_power.sql")),
     (10, "filter facts", include_str!("migrations/0010_filter_facts.sql")),

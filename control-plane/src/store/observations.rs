@@ -91,12 +91,27 @@ impl Store {
         Ok(true)
     }
 
-    /// Records how an attempt over SSH ended, unless a younger one is there.
+    /// Records how an attempt over SSH ended, unless a younger one is there; answers whether it ended in another way
+    /// than the last.
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError).
-    pub async fn record_connection(&self, org: OrgId, id: ServerId, record: &ConnectionRecord) -> Result<()> {
-        sqlx::query(
+    pub async fn record_connection(&self, org: OrgId, id: ServerId, record: &ConnectionRecord) -> Result<bool> {
+        let same = sqlx::query(
+            "UPDATE servers SET connection_at_us = $3 WHERE org_id = $1 AND id = $2 AND deleted_at_us IS NULL \
+             AND connection_outcome = $4 AND connection_detail = $5 AND connection_at_us <= $3",
+        )
+        .bind(org.to_string())
+        .bind(id.to_string())
+        .bind(record.at_us)
+        .bind(record.outcome.as_str())
+        .bind(record.detail.as_str())
+        .execute(self.write())
+        .await?;
+        if same.rows_affected() == 1 {
+            return Ok(false);
+        }
+        let changed = sqlx::query(
             "UPDATE servers SET connection_outcome = $4, connection_detail = $5, connection_at_us = $3 \
              WHERE org_id = $1 AND id = $2 AND deleted_at_us IS NULL \
              AND (connection_at_us IS NULL OR connection_at_us <= $3)",
@@ -108,7 +123,7 @@ impl Store {
         .bind(record.detail.as_str())
         .execute(self.write())
         .await?;
-        Ok(())
+        Ok(changed.rows_affected() == 1)
     }
 
     /// Replaces sudo mode `auto` by the one that was found to work.

@@ -31,8 +31,13 @@ macro_rules! select_server {
              s.facts_collected_at_us, s.detected_hostname, s.os_type, s.os_version, s.os_arch, s.docker_status, \
              s.docker_version, s.detected_cpu_cores, s.detected_memory_bytes, s.data_disk_bytes, \
              s.data_disk_available_bytes, s.preflight_verdict, s.preflight_at_us, s.agent_status, s.agent_version, \
-             s.agent_allowed_families, s.last_seen_at_us, s.ssh_key_pair_id \
+             s.agent_allowed_families, s.last_seen_at_us, s.ssh_key_pair_id, s.revision, h.status AS health_status, \
+             h.reason AS health_reason, h.since_us AS health_since_us, h.checked_at_us AS health_checked_at_us, \
+             h.next_check_at_us, h.sample_arrived_at_us, h.sample_looked_at_us, h.sample_disk_percent_milli, \
+             h.certificate_expires_at_us, h.disk_use_hour, h.probe_failures, h.probe_revision, h.next_probe_at_us, \
+             h.probe_looked_at_us \
              FROM servers s JOIN organizations o ON o.id = s.org_id \
+             LEFT JOIN server_health h ON h.server_id = s.id \
              WHERE s.org_id = $1 AND s.deleted_at_us IS NULL ",
             $rest
         )
@@ -305,6 +310,8 @@ pub(super) fn server(row: &AnyRow) -> Result<Server> {
             allowed_families: families(row.value("agent_allowed_families")?),
             last_seen_at_us: row.value("last_seen_at_us")?,
         },
+        health_record: super::health::health_record(row)?,
+        revision: row.value("revision")?,
         created_at_us: row.value("created_at_us")?,
         updated_at_us: row.value("updated_at_us")?,
     })

@@ -8,7 +8,7 @@ use muster_shared::wire::{self, fleet_service_server::FleetService};
 use tonic::{Request, Response, Status};
 
 use super::{
-    agent, audit, commands, join_tokens, keyring, monitoring, power, runs, servers, ssh_keys, status::to_status,
+    agent, audit, commands, events, join_tokens, keyring, monitoring, power, runs, servers, ssh_keys, status::to_status,
 };
 use crate::{
     access::{Act, Origin, Principal},
@@ -66,6 +66,7 @@ impl FleetService for Fleet {
     type BootstrapStream = Answers<wire::ProgressEvent>;
     type RunPreflightStream = Answers<wire::ProgressEvent>;
     type WatchServerStream = Answers<wire::ServerEvent>;
+    type WatchEventsStream = Answers<wire::FleetEvent>;
 
     async fn list_servers(&self, request: Request<wire::ListServersRequest>) -> Answer<wire::ListServersResponse> {
         answer(servers::list(self.call(request)?).await)
@@ -112,6 +113,15 @@ impl FleetService for Fleet {
 
     async fn watch_server(&self, request: Request<wire::WatchServerRequest>) -> Answer<Self::WatchServerStream> {
         answer(monitoring::watch_server(self.call(request)?).await)
+    }
+
+    async fn get_stats(&self, request: Request<wire::GetStatsRequest>) -> Answer<wire::ServerStats> {
+        answer(monitoring::stats(self.call(request)?).await)
+    }
+
+    async fn watch_events(&self, request: Request<wire::WatchEventsRequest>) -> Answer<Self::WatchEventsStream> {
+        let headers = request.metadata().clone().into_headers();
+        answer(events::watch(self.call(request)?, headers).await)
     }
 
     async fn create_join_token(

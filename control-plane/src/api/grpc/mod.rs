@@ -6,6 +6,7 @@
 mod agent;
 mod audit;
 mod commands;
+mod events;
 mod fleet;
 mod join_tokens;
 mod keyring;

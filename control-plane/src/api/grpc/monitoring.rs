@@ -20,6 +20,10 @@ pub(super) async fn summary(call: Call<wire::GetSummaryRequest>) -> Result<wire:
     Ok(rest::monitoring::summary(&call.app, call.caller.org_id, &call.request.server).await?.into())
 }
 
+pub(super) async fn stats(call: Call<wire::GetStatsRequest>) -> Result<wire::ServerStats, Error> {
+    Ok(rest::stats::stats(&call.app, &call.caller, &call.request.server).await?.into())
+}
+
 pub(super) async fn watch_server(call: Call<wire::WatchServerRequest>) -> Result<Answers<wire::ServerEvent>, Error> {
     if call.request.metrics {
         call.caller.require(Permission::MonitoringView)?;

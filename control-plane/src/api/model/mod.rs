@@ -6,7 +6,9 @@
 pub mod audit;
 pub mod command;
 pub mod connection;
+pub mod event;
 pub mod facts;
+pub mod health;
 pub mod join_token;
 pub mod keyring;
 pub mod number;
@@ -16,6 +18,7 @@ pub mod secret;
 pub mod series;
 pub mod server;
 pub mod ssh_key;
+pub mod stats;
 pub mod structure;
 pub mod summary;
 pub mod time;

@@ -4,7 +4,7 @@ use muster_shared::wire;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{filled, number, time::Time};
+use super::{filled, health::HealthEvidence, number, time::Time};
 use crate::servers::{DEFAULT_SSH_PORT, Server, SudoMode};
 
 /// A server: how it is reached, what is known of it and how it fares.
@@ -31,7 +31,13 @@ pub struct Vm {
     pub health_status: String,
     /// Why, in words.
     pub health_reason: Option<String>,
+    /// The signals that decided.
+    pub health_evidence: Vec<HealthEvidence>,
+    /// Since when the status holds.
+    pub health_since: Option<Time>,
+    /// When the signal that decided was seen; `null` where none ever was.
     pub last_health_check: Option<Time>,
+    pub next_health_check: Option<Time>,
     /// The address in use, chosen by `connection_host_type`.
     pub connection_host: Option<String>,
     pub ipv4_address: Option<String>,
@@ -103,7 +109,10 @@ impl Vm {
             status: server.status.as_str().to_owned(),
             health_status: health.status.as_str().to_owned(),
             health_reason: filled(health.reason),
+            health_evidence: health.evidence.into_iter().map(Into::into).collect(),
+            health_since: Some(Time(health.since_us)),
             last_health_check: health.checked_at_us.map(Time),
+            next_health_check: Some(Time(health.next_check_at_us)),
             connection_host: server.connection_host(),
             ipv4_address: addresses.ipv4.map(|address| address.to_string()),
             ipv6_address: addresses.ipv6.map(|address| address.to_string()),
@@ -192,6 +201,9 @@ impl From<Vm> for wire::Server {
             netdata_machine_guid: vm.netdata_machine_guid.unwrap_or_default(),
             ssh_host_key_offered: vm.ssh_host_key_offered.unwrap_or_default(),
             allowed_families: vm.allowed_families,
+            health_since: vm.health_since.map(Into::into),
+            next_health_check: vm.next_health_check.map(Into::into),
+            health_evidence: vm.health_evidence.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -208,7 +220,10 @@ impl From<wire::Server> for Vm {
             status: server.status,
             health_status: server.health_status,
             health_reason: filled(server.health_reason),
+            health_evidence: server.health_evidence.into_iter().map(Into::into).collect(),
+            health_since: server.health_since.map(Into::into),
             last_health_check: server.last_health_check.map(Into::into),
+            next_health_check: server.next_health_check.map(Into::into),
             connection_host: filled(server.connection_host),
             ipv4_address: filled(server.ipv4_address),
             ipv6_address: filled(server.ipv6_address),
@@ -267,6 +282,12 @@ mod tests {
                 | "disk_gb" => (number + 1).into(),
                 "netdata_streaming_enabled" => true.into(),
                 "allowed_families" => vec!["observe", "fix"].into(),
+                "health_evidence" => serde_json::json!([
+                    { "signal": "disk_usage", "word": null, "number": 0.0, "unit": "percent", "limit": 85.0,
+                      "at": Time(number as i64).to_string() },
+                    { "signal": "agent", "word": "online", "number": null, "unit": null, "limit": null, "at": null },
+                ]),
+                "health_since" | "next_health_check" => Time(number as i64).to_string().into(),
                 name if name.ends_with("_at") || name.starts_with("last_") => Time(number as i64).to_string().into(),
                 name => format!("{name} {number}").into(),
             };

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::time::Time;
-use crate::{metrics, servers::Health};
+use crate::{health::Health, metrics};
 
 /// A server's latest figures. `timestamp` is when the host sampled them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

@@ -84,6 +84,7 @@ const TAGS: [(&str, &str); 7] = [
     ("commands", "What was asked of hosts, and how it ended"),
     ("monitoring", "Figures by the second"),
     ("audit", "Who did what, provably"),
+    ("events", "What happens in the fleet, as it happens"),
     ("control plane", "The control plane itself"),
 ];
 

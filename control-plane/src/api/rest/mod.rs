@@ -7,6 +7,7 @@ pub mod commands;
 pub mod connection_test;
 pub mod credentials;
 pub mod document;
+pub mod events;
 pub mod extract;
 pub mod facts;
 pub mod health;
@@ -22,6 +23,7 @@ pub mod problem;
 pub mod routes;
 pub mod servers;
 pub mod ssh_keys;
+pub mod stats;
 #[cfg(test)]
 mod tests;
 
@@ -62,6 +64,8 @@ pub fn routes() -> Routes {
         .guarded::<commands::__path_list_commands, _, _>(Operation::ListCommands, commands::list_commands)
         .guarded::<commands::__path_get_command, _, _>(Operation::GetCommand, commands::get_command)
         .guarded::<commands::__path_cancel_command, _, _>(Operation::CancelCommand, commands::cancel_command)
+        .guarded::<stats::__path_get_stats, _, _>(Operation::GetStats, stats::get_stats)
+        .guarded::<events::__path_watch_events, _, _>(Operation::WatchEvents, events::watch_events)
         .guarded::<monitoring::__path_get_summary, _, _>(Operation::GetSummary, monitoring::get_summary)
         .guarded::<monitoring::__path_follow_live, _, _>(Operation::GetSummary, monitoring::follow_live)
         .guarded::<monitoring::__path_query_series, _, _>(Operation::QuerySeries, monitoring::query_series)
