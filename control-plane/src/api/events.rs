@@ -4,6 +4,9 @@
 //! number, so that the reader can go on after it; each is told only to whom may see it then. A reader that is too slow
 //! falls off the end of what is kept and gets a `reset`; one whose rights change gets `closed`, and that is the end.
 
+#[cfg(test)]
+mod tests;
+
 use futures_util::{Stream, stream};
 use muster_shared::id::{OrgId, ServerId};
 

@@ -9,7 +9,7 @@ mod evidence;
 mod probe;
 mod reconcile;
 mod record;
-pub mod schedule;
+mod schedule;
 
 pub use decide::{
     CERTIFICATE_LATE_US, DISK_CRITICAL_PERCENT, DISK_WARNING_PERCENT, SAMPLE_LATE_AFTER_US, SILENT_AFTER_US,
@@ -19,6 +19,7 @@ pub use evidence::{Evidence, Signal};
 pub use probe::{LOOK_EVERY_US, MAX_PROBES, Probe, due};
 pub use reconcile::keep_checked;
 pub use record::{Check, Health, HealthRecord, Probed, Seen, check, health_of};
+pub use schedule::EVERY_US;
 
 use std::sync::Arc;
 

@@ -23,7 +23,7 @@ const REFUSED_AGAIN_MAX_US: i64 = 3_600 * SECOND_US;
 
 /// The server's next turn after `now_us`.
 #[must_use]
-pub fn next_check(server: ServerId, now_us: i64) -> i64 {
+pub(super) fn next_check(server: ServerId, now_us: i64) -> i64 {
     let place = place(server);
     let into = (now_us - place).rem_euclid(EVERY_US);
     now_us.saturating_add(EVERY_US - into)
@@ -31,7 +31,7 @@ pub fn next_check(server: ServerId, now_us: i64) -> i64 {
 
 /// When to try again after an attempt that ended so, the last of `failures` in a row.
 #[must_use]
-pub fn next_probe(server: ServerId, outcome: ConnectionOutcome, failures: u32, now_us: i64) -> i64 {
+pub(super) fn next_probe(server: ServerId, outcome: ConnectionOutcome, failures: u32, now_us: i64) -> i64 {
     let doubled = |first_us: i64, most_us: i64| {
         let times = 1_i64.checked_shl(failures.saturating_sub(1).min(30)).unwrap_or(1);
         first_us.saturating_mul(times).min(most_us)

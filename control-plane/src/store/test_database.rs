@@ -3,12 +3,13 @@
 
 use std::{env, future::Future, path::Path};
 
+use muster_shared::id::{OrgId, ServerId};
 use sqlx::Row as _;
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::{DatabaseUrl, Dialect, Store};
-use crate::audit::AuditSigner;
+use crate::{access::Role, audit::AuditSigner};
 
 /// A new, empty database that goes with the test.
 #[derive(Debug)]
@@ -85,5 +86,38 @@ pub(crate) async fn on_each<F: Future<Output = ()>>(test: impl Fn(Store) -> F) {
         assert_eq!(postgres.url.dialect(), Dialect::Postgres);
         test(postgres.store.clone()).await;
         postgres.store.close().await;
+    }
+}
+
+/// What a person would have done to accounts.
+impl Store {
+    /// Gives every member of `org` this role.
+    pub(crate) async fn set_roles(&self, org: OrgId, role: Role) {
+        sqlx::query("UPDATE memberships SET role = $2 WHERE org_id = $1")
+            .bind(org.to_string())
+            .bind(role.as_str())
+            .execute(self.write())
+            .await
+            .expect("a role");
+    }
+
+    /// Revokes every token of `org`.
+    pub(crate) async fn revoke_tokens(&self, org: OrgId, now_us: i64) {
+        sqlx::query("UPDATE api_tokens SET revoked_at_us = $2 WHERE org_id = $1")
+            .bind(org.to_string())
+            .bind(now_us)
+            .execute(self.write())
+            .await
+            .expect("revoked");
+    }
+
+    /// Puts disk use in place, as checks would hour by hour.
+    pub(crate) async fn insert_disk_use(&self, server: ServerId, points: &[(i64, f64)]) {
+        let mut tx = self.begin().await.expect("a transaction");
+        for (hour, percent) in points {
+            let milli = (percent * 1000.0).round() as i64;
+            super::disk_use::insert(&mut tx, server, *hour, milli).await.expect("a point");
+        }
+        tx.commit().await.expect("stored");
     }
 }

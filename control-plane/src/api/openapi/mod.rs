@@ -77,7 +77,7 @@ fn components(routes: &Routes) -> Value {
 }
 
 /// What the tags mean, in the order they are shown.
-const TAGS: [(&str, &str); 7] = [
+const TAGS: &[(&str, &str)] = &[
     ("servers", "Servers and what is known of them"),
     ("joining", "Bringing servers into the fleet"),
     ("ssh keys", "Key pairs of an organisation, used by any number of its servers"),

@@ -82,7 +82,9 @@ async fn another_organization_s_things_are_not_there() {
     let ours =
         [server["id"].as_str().expect("an id"), token["id"].as_str().unwrap_or("01890a5d-ac96-774b-bcce-b302099a8057")];
     let stranger = api.stranger().await;
-    for route in routes().iter().filter(|route| route.admission != Admission::Public) {
+    // The stream of events has no end; what it tells to whom is tested where it is.
+    let ends = |route: &&Route| route.admission != Admission::Public && route.path != "/api/v1/events";
+    for route in routes().iter().filter(ends) {
         let id = if route.path.contains("join-tokens") { ours[1] } else { ours[0] };
         let path = filled(&route.path, id);
         let query = if path.ends_with("/series") { "?metric=host_load_1m" } else { "" };
@@ -143,6 +145,9 @@ async fn a_server_is_made_once_shown_changed_and_never_tells_its_secrets() {
     let first: Value = serde_json::from_str(&first).expect("JSON");
     assert_eq!(first["status"], "running");
     assert_eq!(first["health_status"], "unknown");
+    assert_eq!(first["health_since"], first["created_at"]);
+    assert_eq!(first["last_health_check"], Value::Null);
+    assert!(first["next_health_check"].is_string() && first["health_evidence"][0]["signal"] == "agent", "{first}");
     assert_eq!(first["connection_host"], "203.0.113.10");
     assert_eq!(first["cpu_cores"], 4);
     let (_, again) = api.send(create(), body.to_string()).await;
@@ -161,6 +166,46 @@ async fn a_server_is_made_once_shown_changed_and_never_tells_its_secrets() {
     assert_eq!(list.as_array().map(Vec::len), Some(1));
     let (_, list) = api.call("GET", "/api/v1/vms?status=stopped", &Value::Null).await;
     assert_eq!(list, json!([]));
+}
+
+#[tokio::test]
+async fn stats_have_the_published_fields_and_a_forecast() {
+    let api = Api::open().await;
+    let body = json!({
+        "name": "web-1", "ipv4_address": "203.0.113.10", "ssh_password": "x", "cpu_cores": 4, "memory_gb": 8,
+        "disk_gb": 160, "max_projects": 8
+    });
+    let (_, made) = api.call("POST", "/api/v1/vms", &body).await;
+    let id = made["id"].as_str().expect("an id");
+    let stats = async || api.call("GET", "/api/v1/vms/web-1/stats", &Value::Null).await;
+    let (status, first) = stats().await;
+    assert_eq!(status, StatusCode::OK, "{first}");
+    let published = json!({
+        "vm_id": id, "status": "running", "size": "medium", "environment_count": 0, "max_environments": 8,
+        "utilization_percent": 0.0, "cpu_cores": 4, "memory_gb": 8, "disk_gb": 160, "health_status": "unknown",
+        "docker_status": "unknown", "cpu_usage_percent": null, "memory_usage_percent": null,
+        "disk_usage_percent": null
+    });
+    for (field, value) in published.as_object().expect("an object") {
+        assert_eq!(&first[field], value, "{field}");
+    }
+    assert_eq!(
+        first["capacity"][0],
+        json!({
+            "resource": "environments", "percent": 0.0, "level": "ok", "detail": "0 of 8 environments"
+        })
+    );
+    assert_eq!(first["forecast"]["status"], "history_too_short");
+    let hour = api.app.clock.now_us() / 3_600_000_000;
+    let points: Vec<_> = (0..=168).map(|ago| (hour - 168 + ago, 68.0 + 2.0 * ago as f64 / 24.0)).collect();
+    api.app.store.insert_disk_use(id.parse().expect("an id"), &points).await;
+    let (_, filling) = stats().await;
+    assert_eq!(filling["forecast"]["detail"], "disk full in 9 days", "{filling}");
+    let owner = api.app.access.authenticate(&api.owner, 1).await.expect("the owner");
+    api.app.store.set_roles(owner.org_id, crate::access::Role::ProjectMember).await;
+    let (status, without_figures) = stats().await;
+    assert_eq!((status, &without_figures["forecast"]), (StatusCode::OK, &Value::Null), "figures are not theirs");
+    assert_eq!(without_figures["size"], "medium");
 }
 
 #[tokio::test]

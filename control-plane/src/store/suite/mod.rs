@@ -6,6 +6,7 @@ mod commands;
 mod enrollment;
 mod faults;
 mod filter;
+mod health;
 mod keyring;
 mod power;
 mod retention;
