@@ -44,7 +44,7 @@ async fn a_stream_decides_at_once_and_the_beginning_survives_a_restart() {
     let link = agent.connect().await.expect("a stream");
     let healthy = becomes(&plane, &mut events, id, HealthStatus::Healthy).await;
     let record = healthy.health_record.as_ref().expect("checked");
-    assert!(record.certificate_expires_at_us.is_some_and(|expiry_us| expiry_us > plane.app.clock.now_us()));
+    assert!(record.certificate.is_some_and(|one| one.not_after_us > plane.app.clock.now_us()));
     let since_us = record.since_us;
     drop(link);
     let gone = becomes(&plane, &mut events, id, HealthStatus::Unreachable).await;

@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 use muster::{
-    access::{API_TOKEN_PREFIX, Token},
+    access::{API_TOKEN_PREFIX, Act, Token},
     agent_binary::AgentBinaries,
+    audit::AuditSigner,
     clock::Clock,
     connection_test::ConnectionTest,
     events::{EventKind, Events, Subscription},
@@ -61,6 +62,7 @@ impl Stage {
     async fn set() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let store = Store::open(&DatabaseUrl::sqlite_in(folder.path())).await?;
+        store.sign_audit_with(AuditSigner::from_pkcs8(&AuditSigner::generate_pkcs8()?)?);
         let keyring = Keyring::open_or_create(folder.path(), &store).await?;
         let (events, clock) = (Events::default(), Clock::standing_at(NOW_US));
         let servers = Servers::new(store.clone(), keyring, events.clone());
@@ -100,7 +102,11 @@ impl Stage {
             declared: Resources::default(),
             max_projects: None,
         };
-        Ok(self.servers.create(self.org, server, None, self.clock.now_us()).await?.id)
+        Ok(self.servers.create(&self.act(), server, None).await?.id)
+    }
+
+    fn act(&self) -> Act {
+        Act::of_system(self.org, self.clock.now_us())
     }
 
     /// The server after one turn of everybody who is due.
@@ -169,7 +175,7 @@ async fn a_refused_login_is_not_repeated_until_somebody_changes_it() -> Result<(
         connection: Some(ConnectionPatch { auth: Some(password(PASSWORD)), ..ConnectionPatch::default() }),
         ..ServerPatch::default()
     };
-    stage.servers.update(stage.org, id, &patch, stage.clock.now_us()).await?;
+    stage.servers.update(&stage.act(), id, &patch).await?;
     stage.checks.check(&[(stage.org, id)]).await?;
     stage.pass(130).await?;
     let server = stage.servers.get(stage.org, id).await?;
@@ -199,7 +205,7 @@ async fn another_host_key_stops_the_probe_before_any_credential() -> Result<()> 
     assert!(server.health(NOW_US).reason.contains("host key changed"));
     assert_eq!(server.host_key_offered, Some(fingerprint(HOST_KEY)));
     assert_eq!(host.shown(), []);
-    stage.servers.accept_host_key(stage.org, id, &fingerprint(HOST_KEY), stage.clock.now_us()).await?;
+    stage.servers.accept_host_key(&stage.act(), id, &fingerprint(HOST_KEY)).await?;
     stage.pass(130).await?;
     let server = stage.servers.get(stage.org, id).await?;
     assert_eq!(stage.status(&server), HealthStatus::Healthy, "tried again once it was accepted");

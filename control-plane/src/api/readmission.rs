@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures_util::{Stream, StreamExt as _, stream};
 use http::HeaderMap;
 use tokio::time::{Instant, sleep_until};
 
@@ -70,8 +71,56 @@ impl Readmission {
         Ok(())
     }
 
+    /// `events` for as long as the reader may read them; what ends them before their end comes last.
+    pub fn guard<T: Send>(
+        self,
+        events: impl Stream<Item = Result<T, Error>> + Send,
+    ) -> impl Stream<Item = Result<T, Error>> + Send {
+        stream::try_unfold((self, Box::pin(events)), async |(mut readmission, mut events)| {
+            loop {
+                tokio::select! {
+                    event = events.next() => {
+                        readmission.check().await?;
+                        return Ok(event.transpose()?.map(|event| (event, (readmission, events))));
+                    }
+                    () = readmission.due() => readmission.check().await?,
+                }
+            }
+        })
+    }
+
     /// Waits until the next check is due.
     pub async fn due(&self) {
         sleep_until(self.checked + RECHECK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http::{Request, StatusCode};
+    use tokio::time::timeout;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::api::test_api::Api;
+
+    #[tokio::test]
+    async fn following_a_server_ends_with_the_right_to() {
+        let api = Api::open().await;
+        api.make_server("web-1").await;
+        let request = Request::builder()
+            .uri("/api/v1/monitoring/servers/web-1/live")
+            .header("authorization", format!("Bearer {}", api.owner))
+            .body(Body::empty())
+            .expect("a request");
+        let response = api.router.clone().oneshot(request).await.expect("an answer");
+        assert_eq!(response.status(), StatusCode::OK);
+        let mut body = response.into_body().into_data_stream();
+        assert!(timeout(RECHECK + RECHECK, body.next()).await.is_err(), "it goes on while nothing changes");
+        let owner = api.app.access.authenticate(&api.owner, 1).await.expect("the owner");
+        api.app.store.revoke_tokens(owner.org_id, 1).await;
+        let end = timeout(Duration::from_secs(1), body.next()).await.expect("ended within a second");
+        assert!(end.is_none(), "{end:?}");
     }
 }

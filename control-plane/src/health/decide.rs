@@ -1,11 +1,12 @@
 //! How a server is, decided from everything known of it. Pure.
 
-use muster_shared::preflight::{MIN_DOCKER_VERSION, MIN_FREE_DISK_BYTES};
-
-use super::evidence::{Evidence, Signal};
+use super::{
+    condition::{certificate_evidence, condition},
+    evidence::{Evidence, Signal},
+};
 use crate::servers::{AgentStatus, ConnectionOutcome, HealthStatus, ServerStatus};
 
-const SECOND_US: i64 = 1_000_000;
+pub(super) const SECOND_US: i64 = 1_000_000;
 const HOUR_US: i64 = 3_600 * SECOND_US;
 
 /// After this long without a sign of life, what was known says nothing any more.
@@ -15,8 +16,6 @@ pub const SILENT_AFTER_US: i64 = 30 * SECOND_US;
 /// Age of the newest sample, when it was looked for, above which a connected server is degraded. An unwatched host
 /// reports every ten seconds.
 pub const SAMPLE_LATE_AFTER_US: i64 = 60 * SECOND_US;
-/// What is left of a certificate below which its renewal is late: it is renewed at half of its 24 hours.
-pub const CERTIFICATE_LATE_US: i64 = 6 * HOUR_US;
 /// Share of the data disk in use above which a server is degraded, and above which it is unhealthy, in percent.
 pub const DISK_WARNING_PERCENT: f64 = 85.0;
 pub const DISK_CRITICAL_PERCENT: f64 = 95.0;
@@ -32,8 +31,8 @@ pub struct Signals {
     pub last_seen_at_us: Option<i64>,
     /// The newest sample, as it was when it was looked for.
     pub sample: Option<SampleSeen>,
-    /// Until when the agent's youngest certificate is good.
-    pub certificate_expires_at_us: Option<i64>,
+    /// The agent's youngest certificate.
+    pub certificate: Option<Certificate>,
     /// The last attempt over SSH and when it ended.
     pub connection: Option<(ConnectionOutcome, i64)>,
     /// It has a login over SSH whose host key is on record, so that it is tried without being asked.
@@ -55,6 +54,21 @@ pub struct SampleSeen {
     pub looked_at_us: i64,
     /// Its share of the disk in use, where it says so.
     pub disk_usage_percent: Option<f64>,
+}
+
+/// From when and until when a certificate is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Certificate {
+    pub not_before_us: i64,
+    pub not_after_us: i64,
+}
+
+impl Certificate {
+    /// What is left of it when its renewal is late: it is renewed at half of its life, so a quarter.
+    #[must_use]
+    pub fn late_us(&self) -> i64 {
+        self.not_after_us.saturating_sub(self.not_before_us).max(0) / 4
+    }
 }
 
 /// How a server is, why, and since when that can be.
@@ -88,13 +102,13 @@ pub fn decide(signals: &Signals, now_us: i64) -> Verdict {
 }
 
 /// Whether it answers, and what says so.
-struct Contact {
-    refused: Option<(HealthStatus, &'static str)>,
-    evidence: Vec<Evidence>,
-    checked_at_us: Option<i64>,
-    began_at_us: i64,
+pub(super) struct Contact {
+    pub(super) refused: Option<(HealthStatus, &'static str)>,
+    pub(super) evidence: Vec<Evidence>,
+    pub(super) checked_at_us: Option<i64>,
+    pub(super) began_at_us: i64,
     /// It answers, though its agent should have and did not.
-    agent_is_missing: bool,
+    pub(super) agent_is_missing: bool,
 }
 
 fn contact(signals: &Signals, now_us: i64) -> Contact {
@@ -137,8 +151,8 @@ fn contact(signals: &Signals, now_us: i64) -> Contact {
         }
         (_, Some(at_us)) => {
             let mut evidence = vec![agent()];
-            let expired = signals.certificate_expires_at_us.filter(|expiry_us| *expiry_us <= now_us);
-            evidence.extend(expired.map(|expiry_us| certificate_evidence(expiry_us, now_us)));
+            let expired = signals.certificate.filter(|certificate| certificate.not_after_us <= now_us);
+            evidence.extend(expired.map(|certificate| certificate_evidence(certificate, now_us)));
             let reason = stream_is_down(agent_word, signals.status, expired.is_some());
             let began = if agent_word == AgentStatus::Online { at_us.saturating_add(SILENT_AFTER_US) } else { at_us };
             refused(HealthStatus::Unreachable, reason, evidence, Some(at_us), began)
@@ -195,183 +209,6 @@ fn after_attempt(outcome: ConnectionOutcome, status: Option<ServerStatus>) -> Op
     }
 }
 
-/// One thing that was looked at.
-struct Finding {
-    status: HealthStatus,
-    /// What is amiss; empty where nothing is.
-    reason: String,
-    evidence: Evidence,
-}
-
-impl Finding {
-    fn good(evidence: Evidence) -> Self {
-        Self { status: HealthStatus::Healthy, reason: String::new(), evidence }
-    }
-}
-
-/// A server that answers is as bad as the worst that was found, and every fault is named, the worst first.
-fn condition(signals: &Signals, contact: Contact, now_us: i64) -> Verdict {
-    let found = [
-        contact.agent_is_missing.then(|| missing_agent(signals)),
-        sample(signals),
-        certificate(signals, now_us),
-        disk_usage(signals),
-        disk_free(signals),
-        docker(signals),
-    ];
-    let mut found: Vec<Finding> = found.into_iter().flatten().collect();
-    found.sort_by_key(|finding| std::cmp::Reverse(severity(finding.status)));
-    let status = found.first().map_or(HealthStatus::Healthy, |worst| worst.status);
-    let mut evidence = contact.evidence;
-    let reason = if status == HealthStatus::Healthy {
-        "it answers, and nothing is amiss".to_owned()
-    } else {
-        found.retain(|finding| finding.status != HealthStatus::Healthy);
-        found.iter().map(|finding| finding.reason.as_str()).collect::<Vec<_>>().join("; ")
-    };
-    let seen = found.iter().filter(|finding| finding.status == status).filter_map(|finding| finding.evidence.at_us);
-    let began_at_us = seen.min().unwrap_or(contact.began_at_us);
-    evidence.extend(found.into_iter().map(|finding| finding.evidence));
-    Verdict { status, reason, evidence, checked_at_us: contact.checked_at_us, began_at_us }
-}
-
-fn severity(status: HealthStatus) -> u8 {
-    match status {
-        HealthStatus::Healthy => 0,
-        HealthStatus::Degraded => 1,
-        _ => 2,
-    }
-}
-
-fn missing_agent(signals: &Signals) -> Finding {
-    Finding {
-        status: HealthStatus::Degraded,
-        reason: "it answers over SSH, but its agent's stream is down: look at its muster-agent services".to_owned(),
-        evidence: Evidence::word(Signal::Agent, AgentStatus::Offline.as_str(), signals.last_seen_at_us),
-    }
-}
-
-fn sample(signals: &Signals) -> Option<Finding> {
-    let seen = signals.sample.filter(|_| signals.agent == Some(AgentStatus::Online))?;
-    let age_us = seen.looked_at_us.saturating_sub(seen.arrived_at_us).max(0);
-    let limit = SAMPLE_LATE_AFTER_US / SECOND_US;
-    let age = (age_us / SECOND_US) as f64;
-    let evidence = Evidence::number(Signal::SampleAge, age, "seconds", limit as f64, Some(seen.arrived_at_us));
-    if age_us <= SAMPLE_LATE_AFTER_US {
-        return Some(Finding::good(evidence));
-    }
-    // Without the age, so that the words stay while the silence goes on.
-    let reason =
-        format!("its agent is connected and has sent no sample for more than {limit} s: look at its service's log");
-    Some(Finding { status: HealthStatus::Degraded, reason, evidence })
-}
-
-fn certificate_evidence(expiry_us: i64, now_us: i64) -> Evidence {
-    let left = (expiry_us.saturating_sub(now_us) / SECOND_US) as f64;
-    Evidence::number(Signal::Certificate, left, "seconds", (CERTIFICATE_LATE_US / SECOND_US) as f64, Some(expiry_us))
-}
-
-fn certificate(signals: &Signals, now_us: i64) -> Option<Finding> {
-    let expiry_us = signals.certificate_expires_at_us.filter(|_| signals.agent == Some(AgentStatus::Online))?;
-    let evidence = certificate_evidence(expiry_us, now_us);
-    if expiry_us.saturating_sub(now_us) >= CERTIFICATE_LATE_US {
-        return Some(Finding::good(evidence));
-    }
-    let reason = "its agent's certificate expires soon and was not renewed: look at its service's log".to_owned();
-    Some(Finding {
-        status: HealthStatus::Degraded,
-        reason,
-        evidence: Evidence { at_us: Some(expiry_us.saturating_sub(CERTIFICATE_LATE_US).min(now_us)), ..evidence },
-    })
-}
-
-/// How full the disk is: by the younger of the newest sample and the facts.
-#[must_use]
-pub(super) fn disk_usage_percent(signals: &Signals) -> Option<(f64, i64)> {
-    let sampled = signals.sample.and_then(|seen| Some((seen.disk_usage_percent?, seen.arrived_at_us)));
-    let of_facts = || {
-        let (total, available) = (signals.disk_bytes.filter(|total| *total > 0)?, signals.disk_available_bytes?);
-        let used = total.saturating_sub(available);
-        Some((100.0 * used as f64 / total as f64, signals.facts_at_us.unwrap_or_default()))
-    };
-    let facts = of_facts();
-    match (sampled, facts) {
-        (Some(sampled), Some(facts)) if facts.1 > sampled.1 => Some(facts),
-        (sampled, facts) => sampled.or(facts),
-    }
-}
-
-fn disk_usage(signals: &Signals) -> Option<Finding> {
-    let (used, at_us) = disk_usage_percent(signals)?;
-    let evidence = |limit| Evidence::number(Signal::DiskUsage, round(used), "percent", limit, Some(at_us));
-    let percent = used.floor();
-    Some(if used >= DISK_CRITICAL_PERCENT {
-        Finding {
-            status: HealthStatus::Unhealthy,
-            reason: format!("the data disk is {percent} % full: free space or enlarge it now"),
-            evidence: evidence(DISK_CRITICAL_PERCENT),
-        }
-    } else if used >= DISK_WARNING_PERCENT {
-        Finding {
-            status: HealthStatus::Degraded,
-            reason: format!("the data disk is {percent} % full: free space or enlarge it"),
-            evidence: evidence(DISK_WARNING_PERCENT),
-        }
-    } else {
-        Finding::good(evidence(DISK_WARNING_PERCENT))
-    })
-}
-
-fn round(number: f64) -> f64 {
-    (number * 10.0).round() / 10.0
-}
-
-fn disk_free(signals: &Signals) -> Option<Finding> {
-    let available = signals.disk_available_bytes.filter(|_| signals.disk_bytes.is_some_and(|total| total > 0))?;
-    let (free, limit) = (available as f64, MIN_FREE_DISK_BYTES as f64);
-    let evidence = Evidence::number(Signal::DiskFree, free, "bytes", limit, signals.facts_at_us);
-    if available >= MIN_FREE_DISK_BYTES {
-        return Some(Finding::good(evidence));
-    }
-    let status = if available == 0 { HealthStatus::Unhealthy } else { HealthStatus::Degraded };
-    let free_gb = available / 1_000_000_000;
-    Some(Finding {
-        status,
-        reason: format!("{free_gb} GB are free on the data disk: a deployment needs 20 GB"),
-        evidence,
-    })
-}
-
-fn docker(signals: &Signals) -> Option<Finding> {
-    let word = signals.docker_status.as_deref()?;
-    let at_us = signals.facts_at_us;
-    let evidence = Evidence::word(Signal::Docker, word, at_us);
-    let degraded =
-        |reason: &str, evidence| Some(Finding { status: HealthStatus::Degraded, reason: reason.to_owned(), evidence });
-    match word {
-        "running" => {
-            let (major, minor) = MIN_DOCKER_VERSION;
-            let version = signals.docker_version.as_deref();
-            match version.filter(|version| numbers(version).is_some_and(|version| version < MIN_DOCKER_VERSION)) {
-                Some(version) => degraded(
-                    &format!("Docker {version} is old: upgrade to {major}.{minor} or later"),
-                    Evidence::word(Signal::DockerVersion, version, at_us),
-                ),
-                None => Some(Finding::good(evidence)),
-            }
-        }
-        "not_installed" => degraded("Docker is not installed: run the preflight checks", evidence),
-        "stopped" => degraded("Docker is not running: start it", evidence),
-        "hung" => degraded("Docker does not answer: restart it", evidence),
-        _ => None,
-    }
-}
-
-fn numbers(version: &str) -> Option<(u32, u32)> {
-    let mut parts = version.split(['.', '-', '+']);
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -400,6 +237,11 @@ mod tests {
 
     fn sampled(age_us: i64, disk_usage_percent: Option<f64>) -> Option<SampleSeen> {
         Some(SampleSeen { arrived_at_us: NOW_US - age_us, looked_at_us: NOW_US, disk_usage_percent })
+    }
+
+    fn renewed_ago(hours: i64) -> Option<Certificate> {
+        let not_before_us = NOW_US - hours * HOUR_US;
+        Some(Certificate { not_before_us, not_after_us: not_before_us + 24 * HOUR_US })
     }
 
     #[test]
@@ -443,14 +285,10 @@ mod tests {
             ),
             (
                 "a certificate that is not renewed",
-                Signals { certificate_expires_at_us: Some(NOW_US + HOUR_US), ..online() },
+                Signals { certificate: renewed_ago(19), ..online() },
                 HealthStatus::Degraded,
             ),
-            (
-                "a good certificate",
-                Signals { certificate_expires_at_us: Some(NOW_US + 13 * HOUR_US), ..online() },
-                HealthStatus::Healthy,
-            ),
+            ("a good certificate", Signals { certificate: renewed_ago(17), ..online() }, HealthStatus::Healthy),
         ];
         for (name, signals, expected) in cases {
             let verdict = decide(&signals, NOW_US);
@@ -516,7 +354,7 @@ mod tests {
             proptest::option::of(0..200 * GB),
             proptest::option::of(0..200 * GB),
             proptest::option::of((NOW_US - 50 * HOUR_US..=NOW_US, proptest::option::of(0.0..100.0))),
-            proptest::option::of(NOW_US - 50 * HOUR_US..NOW_US + 50 * HOUR_US),
+            proptest::option::of(0_i64..50),
         )
             .prop_map(|(agent, last_seen_at_us, connection, docker, total, available, sample, certificate)| {
                 Signals {
@@ -531,7 +369,7 @@ mod tests {
                         looked_at_us: NOW_US,
                         disk_usage_percent,
                     }),
-                    certificate_expires_at_us: certificate,
+                    certificate: certificate.and_then(renewed_ago),
                     ..Signals::default()
                 }
             })

@@ -4,6 +4,7 @@
 //! a check sees (the newest sample, the certificate). A check is idempotent and takes no input: it may run twice, late, or
 //! in several processes at once. Timers are the truth, events only make it sooner.
 
+mod condition;
 mod decide;
 mod evidence;
 mod probe;
@@ -12,8 +13,8 @@ mod record;
 mod schedule;
 
 pub use decide::{
-    CERTIFICATE_LATE_US, DISK_CRITICAL_PERCENT, DISK_WARNING_PERCENT, SAMPLE_LATE_AFTER_US, SILENT_AFTER_US,
-    SampleSeen, Signals, UNKNOWN_AFTER_US, Verdict, decide,
+    Certificate, DISK_CRITICAL_PERCENT, DISK_WARNING_PERCENT, SAMPLE_LATE_AFTER_US, SILENT_AFTER_US, SampleSeen,
+    Signals, UNKNOWN_AFTER_US, Verdict, decide,
 };
 pub use evidence::{Evidence, Signal};
 pub use probe::{LOOK_EVERY_US, MAX_PROBES, Probe, due};
@@ -85,8 +86,6 @@ impl Checks {
                 let Some(server) = self.store.server(*org, *id).await? else { continue };
                 let now_us = self.clock.now_us();
                 if record::is_waited_for(&server, self.started_at_us, now_us) {
-                    let next_us = self.started_at_us.saturating_add(COMEBACK_US).max(now_us + 1);
-                    self.store.postpone_check(*org, *id, next_us).await?;
                     continue;
                 }
                 let seen = self.seen(&server, now_us).await?;
@@ -109,7 +108,7 @@ impl Checks {
             // A file system that is not reported counts as empty there.
             disk_usage_percent: summary.map(|summary| summary.disk_usage_percent).filter(|percent| *percent > 0.0),
         });
-        let certificate_expires_at_us = self.store.certificate_expiry(server.org_id, server.id).await?;
-        Ok(Seen { sample, certificate_expires_at_us })
+        let certificate = self.store.youngest_certificate(server.org_id, server.id).await?;
+        Ok(Seen { sample, certificate })
     }
 }

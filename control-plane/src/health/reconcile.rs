@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{BATCH, Checks};
+use super::{BATCH, COMEBACK_US, Checks};
 use crate::{
     app::chain,
     error::Error,
@@ -109,7 +109,10 @@ impl Checks {
             turns.sampled.retain(|_, last| now.duration_since(*last) < SAMPLES_EVERY);
         }
         if Turns::is_time(&mut turns.due_asked, DUE_EVERY, now) {
-            turns.woken.extend(self.store.servers_to_check(self.clock.now_us(), BATCH).await?);
+            let now_us = self.clock.now_us();
+            let is_starting = now_us.saturating_sub(self.started_at_us) < COMEBACK_US;
+            let waiting_since_us = is_starting.then_some(self.started_at_us);
+            turns.woken.extend(self.store.servers_to_check(now_us, waiting_since_us, BATCH).await?);
         }
         let woken: Vec<_> = turns.woken.drain().collect();
         if woken.is_empty() {

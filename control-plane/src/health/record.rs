@@ -1,7 +1,8 @@
 //! What is kept of a server's health, so that it says since when after a restart too. Pure.
 
 use super::{
-    decide::{SampleSeen, Signals, Verdict, decide, disk_usage_percent},
+    condition::disk_usage_percent,
+    decide::{Certificate, SampleSeen, Signals, Verdict, decide},
     evidence::Evidence,
     schedule,
 };
@@ -19,7 +20,7 @@ pub struct HealthRecord {
     pub checked_at_us: i64,
     pub next_check_at_us: i64,
     pub sample: Option<SampleSeen>,
-    pub certificate_expires_at_us: Option<i64>,
+    pub certificate: Option<Certificate>,
     pub probe: Probed,
     /// The hour, counted from the epoch, of the last point of disk use.
     pub disk_use_hour: Option<i64>,
@@ -57,7 +58,7 @@ pub struct Health {
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Seen {
     pub sample: Option<SampleSeen>,
-    pub certificate_expires_at_us: Option<i64>,
+    pub certificate: Option<Certificate>,
 }
 
 /// A check's outcome, to be stored.
@@ -133,9 +134,7 @@ fn signals(server: &Server, seen: Option<Seen>) -> Signals {
         agent: Some(server.agent.status),
         last_seen_at_us: server.agent.last_seen_at_us,
         sample: seen.sample.or_else(|| record.and_then(|record| record.sample)),
-        certificate_expires_at_us: seen
-            .certificate_expires_at_us
-            .or_else(|| record.and_then(|record| record.certificate_expires_at_us)),
+        certificate: seen.certificate.or_else(|| record.and_then(|record| record.certificate)),
         connection: server.connection.as_ref().map(|record| (record.outcome, record.at_us)),
         is_probed: server.ssh.is_some() && server.host_key.is_some() && server.addresses.host().is_some(),
         docker_status: detected.docker_status.clone(),

@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 
 use super::{Result, Store, rows::Columns as _};
 use crate::{
-    health::{Check, HealthRecord, Probed, SampleSeen},
+    health::{Certificate, Check, HealthRecord, Probed, SampleSeen},
     servers::HealthStatus,
 };
 
@@ -20,17 +20,25 @@ pub struct CheckedServer {
 }
 
 impl Store {
-    /// The servers, of every organisation, whose turn has come by `now_us`, the longest waiting first.
+    /// The servers, of every organisation, whose turn has come by `now_us`, the longest waiting first. With
+    /// `waiting_since_us`, those are left out whose agent is gone and which were not checked since: it may come back.
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError).
-    pub async fn servers_to_check(&self, now_us: i64, limit: u32) -> Result<Vec<(OrgId, ServerId)>> {
+    pub async fn servers_to_check(
+        &self,
+        now_us: i64,
+        waiting_since_us: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<(OrgId, ServerId)>> {
         sqlx::query(
             "SELECT s.org_id, s.id FROM server_health h JOIN servers s ON s.id = h.server_id \
-             WHERE h.next_check_at_us <= $1 AND s.deleted_at_us IS NULL ORDER BY h.next_check_at_us LIMIT $2",
+             WHERE h.next_check_at_us <= $1 AND s.deleted_at_us IS NULL \
+             AND (s.agent_status <> 'offline' OR h.checked_at_us >= $3) ORDER BY h.next_check_at_us LIMIT $2",
         )
         .bind(now_us)
         .bind(i64::from(limit))
+        .bind(waiting_since_us.unwrap_or(i64::MIN))
         .fetch_all(self.read())
         .await?
         .iter()
@@ -72,8 +80,8 @@ impl Store {
             let done = sqlx::query(
                 "INSERT INTO server_health (server_id, status, reason, evidence, since_us, checked_at_us, \
                  next_check_at_us, sample_arrived_at_us, sample_looked_at_us, sample_disk_percent_milli, \
-                 certificate_expires_at_us, disk_use_hour) \
-                 SELECT id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 FROM servers \
+                 certificate_not_before_us, certificate_not_after_us, disk_use_hour) \
+                 SELECT id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 FROM servers \
                  WHERE org_id = $1 AND id = $2 AND deleted_at_us IS NULL \
                  ON CONFLICT (server_id) DO UPDATE SET status = excluded.status, reason = excluded.reason, \
                  evidence = excluded.evidence, since_us = excluded.since_us, \
@@ -82,8 +90,10 @@ impl Store {
                  sample_looked_at_us = COALESCE(excluded.sample_looked_at_us, server_health.sample_looked_at_us), \
                  sample_disk_percent_milli = CASE WHEN excluded.sample_arrived_at_us IS NULL \
                  THEN server_health.sample_disk_percent_milli ELSE excluded.sample_disk_percent_milli END, \
-                 certificate_expires_at_us = \
-                 COALESCE(excluded.certificate_expires_at_us, server_health.certificate_expires_at_us), \
+                 certificate_not_before_us = \
+                 COALESCE(excluded.certificate_not_before_us, server_health.certificate_not_before_us), \
+                 certificate_not_after_us = \
+                 COALESCE(excluded.certificate_not_after_us, server_health.certificate_not_after_us), \
                  disk_use_hour = COALESCE(excluded.disk_use_hour, server_health.disk_use_hour) \
                  WHERE server_health.checked_at_us <= excluded.checked_at_us",
             )
@@ -98,7 +108,8 @@ impl Store {
             .bind(sample.map(|sample| sample.arrived_at_us))
             .bind(sample.map(|sample| sample.looked_at_us))
             .bind(sample.and_then(|sample| sample.disk_usage_percent).map(thousandths))
-            .bind(seen.certificate_expires_at_us)
+            .bind(seen.certificate.map(|certificate| certificate.not_before_us))
+            .bind(seen.certificate.map(|certificate| certificate.not_after_us))
             .bind(disk_use.map(|(hour, _)| hour))
             .execute(&mut *tx)
             .await?;
@@ -107,23 +118,6 @@ impl Store {
             }
         }
         tx.commit().await?;
-        Ok(())
-    }
-
-    /// Puts a server's turn off to `next_us` and changes nothing else.
-    ///
-    /// # Errors
-    /// [`StoreError`](super::StoreError).
-    pub async fn postpone_check(&self, org: OrgId, id: ServerId, next_us: i64) -> Result<()> {
-        sqlx::query(
-            "UPDATE server_health SET next_check_at_us = $3 WHERE server_id = $2 \
-             AND EXISTS (SELECT 1 FROM servers WHERE org_id = $1 AND id = $2)",
-        )
-        .bind(org.to_string())
-        .bind(id.to_string())
-        .bind(next_us)
-        .execute(self.write())
-        .await?;
         Ok(())
     }
 
@@ -176,20 +170,23 @@ impl Store {
         Ok(())
     }
 
-    /// Until when the youngest certificate of a server's agent is good; `None` where it has none that is.
+    /// The youngest certificate of a server's agent; `None` where it has none that is not revoked.
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError).
-    pub async fn certificate_expiry(&self, org: OrgId, id: ServerId) -> Result<Option<i64>> {
+    pub async fn youngest_certificate(&self, org: OrgId, id: ServerId) -> Result<Option<Certificate>> {
         let row = sqlx::query(
-            "SELECT MAX(not_after_us) AS not_after_us FROM certificates \
-             WHERE server_id = $2 AND org_id = $1 AND revoked_at_us IS NULL",
+            "SELECT not_before_us, not_after_us FROM certificates \
+             WHERE server_id = $2 AND org_id = $1 AND revoked_at_us IS NULL ORDER BY not_after_us DESC LIMIT 1",
         )
         .bind(org.to_string())
         .bind(id.to_string())
-        .fetch_one(self.read())
+        .fetch_optional(self.read())
         .await?;
-        row.value("not_after_us")
+        row.map(|row| {
+            Ok(Certificate { not_before_us: row.value("not_before_us")?, not_after_us: row.value("not_after_us")? })
+        })
+        .transpose()
     }
 
     /// Forgets the checks of servers, of every organisation, that were deleted.
@@ -220,6 +217,8 @@ pub(super) fn health_record(row: &AnyRow) -> Result<Option<HealthRecord>> {
     let arrived: Option<i64> = row.value("sample_arrived_at_us")?;
     let looked: Option<i64> = row.value("sample_looked_at_us")?;
     let percent: Option<i64> = row.value("sample_disk_percent_milli")?;
+    let not_before: Option<i64> = row.value("certificate_not_before_us")?;
+    let not_after: Option<i64> = row.value("certificate_not_after_us")?;
     let sample = arrived.zip(looked).map(|(arrived_at_us, looked_at_us)| SampleSeen {
         arrived_at_us,
         looked_at_us,
@@ -232,7 +231,9 @@ pub(super) fn health_record(row: &AnyRow) -> Result<Option<HealthRecord>> {
         checked_at_us,
         next_check_at_us: row.value("next_check_at_us")?,
         sample,
-        certificate_expires_at_us: row.value("certificate_expires_at_us")?,
+        certificate: not_before
+            .zip(not_after)
+            .map(|(not_before_us, not_after_us)| Certificate { not_before_us, not_after_us }),
         probe: Probed {
             failures: u32::try_from(row.unsigned("probe_failures")?).unwrap_or(u32::MAX),
             revision: row.value("probe_revision")?,

@@ -34,8 +34,8 @@ macro_rules! select_server {
              s.agent_allowed_families, s.last_seen_at_us, s.ssh_key_pair_id, s.revision, h.status AS health_status, \
              h.reason AS health_reason, h.since_us AS health_since_us, h.checked_at_us AS health_checked_at_us, \
              h.next_check_at_us, h.sample_arrived_at_us, h.sample_looked_at_us, h.sample_disk_percent_milli, \
-             h.certificate_expires_at_us, h.disk_use_hour, h.probe_failures, h.probe_revision, h.next_probe_at_us, \
-             h.probe_looked_at_us \
+             h.certificate_not_before_us, h.certificate_not_after_us, h.disk_use_hour, h.probe_failures, \
+             h.probe_revision, h.next_probe_at_us, h.probe_looked_at_us \
              FROM servers s JOIN organizations o ON o.id = s.org_id \
              LEFT JOIN server_health h ON h.server_id = s.id \
              WHERE s.org_id = $1 AND s.deleted_at_us IS NULL ",

@@ -112,7 +112,8 @@ impl FleetService for Fleet {
     }
 
     async fn watch_server(&self, request: Request<wire::WatchServerRequest>) -> Answer<Self::WatchServerStream> {
-        answer(monitoring::watch_server(self.call(request)?).await)
+        let headers = request.metadata().clone().into_headers();
+        answer(monitoring::watch_server(self.call(request)?, headers).await)
     }
 
     async fn get_stats(&self, request: Request<wire::GetStatsRequest>) -> Answer<wire::ServerStats> {

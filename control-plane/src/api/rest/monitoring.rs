@@ -5,6 +5,7 @@ use axum::{
     response::Response,
 };
 use futures_util::StreamExt as _;
+use http::HeaderMap;
 use serde::Deserialize;
 use utoipa::{
     IntoParams,
@@ -15,6 +16,8 @@ use super::{extract::Query, problem::Problem, routes::Caller};
 use crate::{
     api::{
         model::{series::SeriesAnswer, summary::Summary, time::Time},
+        operation::Operation,
+        readmission::Readmission,
         sse,
         watch::{Watched, watch},
     },
@@ -64,9 +67,12 @@ pub async fn follow_live(
     State(app): State<App>,
     Caller(caller): Caller,
     Path(id): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let server = app.servers.resolve(caller.org_id, &id).await?.id;
-    let watched = watch(app, caller.org_id, server, true).await?;
+    let org = caller.org_id;
+    let server = app.servers.resolve(org, &id).await?.id;
+    let readmission = Readmission::new(&app, headers, Operation::GetSummary, caller);
+    let watched = readmission.guard(watch(app, org, server, true).await?);
     let samples = watched.take_while(|watched| std::future::ready(watched.is_ok())).filter_map(async |watched| {
         let Ok(Watched::Sample(summary)) = watched else { return None };
         Some(ProgressEvent { event: "sample", data: serde_json::to_value(summary).unwrap_or_default() })

@@ -12,7 +12,8 @@ CREATE TABLE server_health (
     sample_arrived_at_us BIGINT,
     sample_looked_at_us BIGINT,
     sample_disk_percent_milli BIGINT,
-    certificate_expires_at_us BIGINT,
+    certificate_not_before_us BIGINT,
+    certificate_not_after_us BIGINT,
     disk_use_hour BIGINT,
     -- Attempts over SSH that nobody asked for.
     probe_failures BIGINT NOT NULL DEFAULT 0,

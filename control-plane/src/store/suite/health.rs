@@ -6,7 +6,7 @@ use crate::{
     clock::Clock,
     connection_test::ConnectionTest,
     events::EventKind,
-    health::{Checks, EVERY_US, Evidence, Probe, Probed, SampleSeen, Seen, Signal, check, due},
+    health::{Certificate, Checks, EVERY_US, Evidence, Probe, Probed, SampleSeen, Seen, Signal, check, due},
     metrics::Heads,
     servers::{AgentStatus, ConnectionOutcome, HealthStatus},
     ssh::{Connector, Entrance},
@@ -46,12 +46,12 @@ async fn every_server_has_its_turn_once_in_two_minutes() {
         let mut unchecked = fleet.store.unchecked_servers(10).await.expect("read");
         unchecked.sort();
         assert_eq!(unchecked, all);
-        assert!(fleet.store.servers_to_check(NOW_US, 10).await.expect("read").is_empty());
+        assert!(fleet.store.servers_to_check(NOW_US, None, 10).await.expect("read").is_empty());
         assert!(checks.check(&all).await.expect("checked").is_empty(), "no key is known: no probe");
         assert!(fleet.store.unchecked_servers(10).await.expect("read").is_empty());
-        assert!(fleet.store.servers_to_check(NOW_US, 10).await.expect("read").is_empty(), "not so soon");
-        assert_eq!(fleet.store.servers_to_check(NOW_US + EVERY_US, 10).await.expect("read").len(), 2);
-        assert_eq!(fleet.store.servers_to_check(NOW_US + EVERY_US, 1).await.expect("read").len(), 1);
+        assert!(fleet.store.servers_to_check(NOW_US, None, 10).await.expect("read").is_empty(), "not so soon");
+        assert_eq!(fleet.store.servers_to_check(NOW_US + EVERY_US, None, 10).await.expect("read").len(), 2);
+        assert_eq!(fleet.store.servers_to_check(NOW_US + EVERY_US, None, 1).await.expect("read").len(), 1);
         let server = read(&fleet, ids[0]).await;
         let health = server.health(NOW_US + 1);
         assert_eq!((health.status, health.since_us), (HealthStatus::Unknown, server.created_at_us));
@@ -118,7 +118,7 @@ async fn what_a_check_did_not_see_stays_and_an_older_check_changes_nothing() {
                 looked_at_us: NOW_US + 1,
                 disk_usage_percent: Some(42.125),
             }),
-            certificate_expires_at_us: Some(NOW_US + HOUR_US),
+            certificate: Some(Certificate { not_before_us: NOW_US - HOUR_US, not_after_us: NOW_US + HOUR_US }),
         };
         let store = &fleet.store;
         store.record_checks(&[checked(&fleet, &server, seen, NOW_US + 2)]).await.expect("stored");
@@ -126,7 +126,7 @@ async fn what_a_check_did_not_see_stays_and_an_older_check_changes_nothing() {
         store.record_checks(&[checked(&fleet, &server, Seen::default(), NOW_US)]).await.expect("stored");
         let record = read(&fleet, server.id).await.health_record.expect("checked");
         assert_eq!((record.sample, record.checked_at_us), (seen.sample, NOW_US + 3));
-        assert_eq!(record.certificate_expires_at_us, seen.certificate_expires_at_us);
+        assert_eq!(record.certificate, seen.certificate);
         assert_eq!(record.disk_use_hour, Some(NOW_US / HOUR_US));
     })
     .await;
@@ -141,7 +141,7 @@ async fn disk_use_has_one_point_an_hour() {
         for (minutes, percent) in [(0, 40.0), (20, 50.0), (61, 60.5), (300, 70.0)] {
             let now_us = NOW_US + minutes * MINUTE_US;
             let sample = SampleSeen { arrived_at_us: now_us, looked_at_us: now_us, disk_usage_percent: Some(percent) };
-            let seen = Seen { sample: Some(sample), certificate_expires_at_us: None };
+            let seen = Seen { sample: Some(sample), certificate: None };
             let server = read(&fleet, id).await;
             fleet.store.record_checks(&[checked(&fleet, &server, seen, now_us)]).await.expect("stored");
         }
@@ -178,9 +178,8 @@ async fn a_probe_is_claimed_once_and_brings_the_next_turn_forward() {
         store.record_probe(fleet.org, server.id, &probed).await.expect("recorded");
         let record = read(&fleet, server.id).await.health_record.expect("checked");
         assert_eq!((record.probe, record.next_check_at_us), (probed, NOW_US + 1));
-        store.postpone_check(theirs.org, server.id, 5).await.expect("nothing to do");
-        store.postpone_check(fleet.org, server.id, NOW_US + 9).await.expect("postponed");
-        assert_eq!(store.servers_to_check(NOW_US + 8, 9).await.expect("read"), []);
+        assert_eq!(store.servers_to_check(NOW_US, None, 9).await.expect("read"), []);
+        assert_eq!(store.servers_to_check(NOW_US + 1, None, 9).await.expect("read"), [(fleet.org, server.id)]);
     })
     .await;
 }
@@ -249,8 +248,12 @@ async fn a_restart_does_not_make_a_healthy_fleet_unreachable() {
         checks.check(&[(fleet.org, id)]).await.expect("checked");
         let record = read(&fleet, id).await.health_record.expect("checked");
         assert_eq!((record.status, record.since_us), (HealthStatus::Healthy, NOW_US));
-        assert_eq!(record.next_check_at_us, clock.now_us() + MINUTE_US);
+        let due = async |waiting_since_us| {
+            fleet.store.servers_to_check(clock.now_us(), waiting_since_us, 9).await.expect("read")
+        };
+        assert_eq!(due(Some(clock.now_us())).await, [], "it is not asked about either");
         clock.advance(MINUTE_US);
+        assert_eq!(due(None).await, [(fleet.org, id)]);
         checks.check(&[(fleet.org, id)]).await.expect("checked");
         let record = read(&fleet, id).await.health_record.expect("checked");
         assert_eq!(record.status, HealthStatus::Unreachable, "it had its minute");
