@@ -38,6 +38,11 @@ pub enum Column {
     AgentVersion,
     AllowedFamilies,
     LastSeenAt,
+    SampleArrivedAt,
+    SampleLookedAt,
+    SampleDiskPercentMilli,
+    CertificateNotBefore,
+    CertificateNotAfter,
     /// The facts' own lines, see [`facts_lines`](super::facts_lines).
     Facts,
 }

@@ -12,9 +12,9 @@ use super::{
     candidate::{Candidate, Column},
     kind::{Kind, Value},
 };
-use crate::servers::{
-    AgentStatus, ConnectionOutcome, Resources,
-    health::{Signals, health},
+use crate::{
+    health::{Certificate, SampleSeen, Signals, decide},
+    servers::{AgentStatus, ConnectionOutcome, Resources, ServerStatus},
 };
 
 /// Most ports of a host that are remembered for filters; of a host with more, they are not known.
@@ -93,8 +93,10 @@ fields! {
     "name": Text, "The server's name", [Name];
     "status": Text, "`pending`, `running`, `stopped` or `error`", [Status];
     "health_status": Text, "`healthy`, `degraded`, `unhealthy`, `unknown`, `auth_failed` or `unreachable`",
-        [AgentStatus LastSeenAt ConnectionOutcome ConnectionAt DockerStatus DockerVersion DataDiskBytes
-            DataDiskAvailableBytes => |candidate, now_us| word(health(&signals(candidate), now_us).status.as_str())];
+        [Status CreatedAt AgentStatus LastSeenAt ConnectionOutcome ConnectionAt FactsCollectedAt DockerStatus
+            DockerVersion DataDiskBytes DataDiskAvailableBytes SampleArrivedAt SampleLookedAt SampleDiskPercentMilli
+            CertificateNotBefore CertificateNotAfter
+            => |candidate, now_us| word(decide(&signals(candidate), now_us).status.as_str())];
     "qualification_status": Text, "`qualified`, `needs_setup`, `unqualified`, `stale` or `expired`",
         [PreflightVerdict PreflightAt => |candidate, now_us| word(qualification(candidate, now_us)?.as_str())];
     "provider": Text, "The provider, as its owner calls it", [Provider];
@@ -234,7 +236,21 @@ fn resources(candidate: &Candidate<'_>) -> Resources {
 
 fn signals(candidate: &Candidate<'_>) -> Signals {
     let outcome = candidate.text(Column::ConnectionOutcome).and_then(ConnectionOutcome::parse);
+    let sample = candidate.integer(Column::SampleArrivedAt).zip(candidate.integer(Column::SampleLookedAt));
+    let certificate =
+        candidate.integer(Column::CertificateNotBefore).zip(candidate.integer(Column::CertificateNotAfter));
     Signals {
+        status: candidate.text(Column::Status).and_then(ServerStatus::parse),
+        created_at_us: candidate.integer(Column::CreatedAt).unwrap_or_default(),
+        sample: sample.map(|(arrived_at_us, looked_at_us)| SampleSeen {
+            arrived_at_us,
+            looked_at_us,
+            disk_usage_percent: candidate.integer(Column::SampleDiskPercentMilli).map(|milli| milli as f64 / 1e3),
+        }),
+        certificate: certificate.map(|(not_before_us, not_after_us)| Certificate { not_before_us, not_after_us }),
+        facts_at_us: candidate.integer(Column::FactsCollectedAt),
+        // Decides the words only, not the status.
+        is_probed: false,
         agent: candidate.text(Column::AgentStatus).and_then(AgentStatus::parse),
         last_seen_at_us: candidate.integer(Column::LastSeenAt),
         connection: outcome.zip(candidate.integer(Column::ConnectionAt)),

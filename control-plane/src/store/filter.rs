@@ -107,6 +107,13 @@ fn scan(columns: &[Column]) -> String {
     )
 }
 
+/// What the last check of a server's health kept.
+macro_rules! kept_by_check {
+    ($column:literal) => {
+        concat!("(SELECT CAST(h.", $column, " AS TEXT) FROM server_health h WHERE h.server_id = s.id)")
+    };
+}
+
 fn text_of(column: Column) -> &'static str {
     match column {
         Column::Name => "s.name",
@@ -145,6 +152,11 @@ fn text_of(column: Column) -> &'static str {
         Column::AgentVersion => "REPLACE(REPLACE(s.agent_version, '\u{1f}', ''), '\u{1e}', '')",
         Column::AllowedFamilies => "s.agent_allowed_families",
         Column::LastSeenAt => "CAST(s.last_seen_at_us AS TEXT)",
+        Column::SampleArrivedAt => kept_by_check!("sample_arrived_at_us"),
+        Column::SampleLookedAt => kept_by_check!("sample_looked_at_us"),
+        Column::SampleDiskPercentMilli => kept_by_check!("sample_disk_percent_milli"),
+        Column::CertificateNotBefore => kept_by_check!("certificate_not_before_us"),
+        Column::CertificateNotAfter => kept_by_check!("certificate_not_after_us"),
         Column::Facts => "s.filter_facts",
     }
 }

@@ -421,7 +421,7 @@ mod tests {
         let create = VmCreate { ssh_private_key: Some(WriteOnly::from("key".to_owned())), ..create() };
         let connection = create.into_connection().expect("acceptable");
         assert_eq!(connection.auth.method(), AuthMethod::SshKey);
-        assert!(connection.auth.sudo_password().is_some());
+        assert!(matches!(connection.auth, SshLogin::Own(SshAuth::Key { sudo_password: Some(_), .. })));
     }
 
     #[test]
