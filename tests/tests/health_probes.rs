@@ -55,7 +55,7 @@ struct Stage {
     events: Events,
     clock: Clock,
     org: OrgId,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Stage {
@@ -83,7 +83,7 @@ impl Stage {
         let heads = Heads::new(store.clone());
         let checks =
             Checks::new((store.clone(), servers.clone(), events.clone()), heads, entrance, test, clock.clone());
-        Ok(Self { store, servers, checks, events, clock, org, _folder: folder })
+        Ok(Self { store, servers, checks, events, clock, org, folder })
     }
 
     async fn server(&self, port: u16, auth: SshAuth, host_key: Option<&str>) -> Result<ServerId> {
@@ -229,7 +229,7 @@ async fn a_closed_port_is_unreachable_since_then_and_its_return_is_seen() -> Res
     let later = server.health(stage.clock.now_us());
     assert_eq!((later.status, later.since_us), (HealthStatus::Unreachable, first.since_us));
     assert!(later.checked_at_us.is_some_and(|at_us| stage.clock.now_us() - at_us <= EVERY_US + 10 * SECOND_US));
-    let reopened = Store::open(&DatabaseUrl::sqlite_in(stage._folder.path())).await?;
+    let reopened = Store::open(&DatabaseUrl::sqlite_in(stage.folder.path())).await?;
     let after_restart = reopened.server(stage.org, id).await?.expect("there").health(stage.clock.now_us());
     assert_eq!(after_restart.since_us, first.since_us);
     assert_eq!(stage.store.disk_use(stage.org, id, 0).await?, []);

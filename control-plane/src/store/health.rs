@@ -72,6 +72,9 @@ impl Store {
         if checked.is_empty() {
             return Ok(());
         }
+        // In the order in which every transaction of many servers takes their rows.
+        let mut checked: Vec<_> = checked.iter().collect();
+        checked.sort_by_key(|server| server.id);
         let mut tx = self.begin().await?;
         for server in checked {
             let Check { health, seen, disk_use, .. } = &server.check;
