@@ -53,7 +53,7 @@ impl Api {
             token_id: ApiTokenId::generate(),
             token_hash: token.hash(),
         };
-        self.app.store.create_first_owner(&owner, 1).await.expect("made");
+        self.app.store.create_first_owner(&owner, self.app.clock.now_us()).await.expect("made");
         token.reveal().to_owned()
     }
 
