@@ -7,6 +7,7 @@ use muster::{
     audit::AuditSigner,
     clock::Clock,
     connection_test::ConnectionTest,
+    dial::AddressPolicy,
     events::{EventKind, Events, Subscription},
     health::{Checks, EVERY_US},
     keyring::Keyring,
@@ -15,7 +16,7 @@ use muster::{
         Addresses, Connection, ConnectionPatch, Fingerprint, HealthStatus, NewServer, Resources, Server, ServerPatch,
         Servers, SshAuth, SudoMode,
     },
-    ssh::{AddressPolicy, Connector, Entrance},
+    ssh::{Connector, Entrance},
     store::{DatabaseUrl, FirstOwner, Store},
 };
 use muster_shared::id::{ApiTokenId, OrgId, ServerId, UserId};
@@ -63,7 +64,7 @@ impl Stage {
         let folder = tempfile::tempdir()?;
         let store = Store::open(&DatabaseUrl::sqlite_in(folder.path())).await?;
         store.sign_audit_with(AuditSigner::from_pkcs8(&AuditSigner::generate_pkcs8()?)?);
-        let keyring = Keyring::open_or_create(folder.path(), &store).await?;
+        let keyring = Keyring::open_or_create(folder.path(), &store, NOW_US).await?;
         let (events, clock) = (Events::default(), Clock::standing_at(NOW_US));
         let servers = Servers::new(store.clone(), keyring, events.clone());
         let org = OrgId::generate();
@@ -95,7 +96,7 @@ impl Stage {
                 addresses: Addresses { ipv4: Some([127, 0, 0, 1].into()), ..Addresses::default() },
                 port,
                 username: "ops".parse()?,
-                auth,
+                auth: auth.into(),
                 sudo_mode: SudoMode::None,
                 host_key: host_key.map(fingerprint),
             },
@@ -172,7 +173,7 @@ async fn a_refused_login_is_not_repeated_until_somebody_changes_it() -> Result<(
     let record = server.health_record.as_ref().expect("checked");
     assert!(stage.clock.now_us() - record.checked_at_us <= EVERY_US, "it is looked at all the same");
     let patch = ServerPatch {
-        connection: Some(ConnectionPatch { auth: Some(password(PASSWORD)), ..ConnectionPatch::default() }),
+        connection: Some(ConnectionPatch { auth: Some(password(PASSWORD).into()), ..ConnectionPatch::default() }),
         ..ServerPatch::default()
     };
     stage.servers.update(&stage.act(), id, &patch).await?;
