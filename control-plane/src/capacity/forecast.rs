@@ -262,7 +262,7 @@ mod tests {
             points in proptest::collection::vec((0_i64..1000, prop_oneof![0.0..200.0, Just(f64::NAN)]), 0..400),
         ) {
             if let Forecast::Full { in_days, percent_per_day, .. } = forecast(&points) {
-                prop_assert!(in_days >= 0.0 && in_days <= 365.0 && percent_per_day > 0.0);
+                prop_assert!((0.0..=365.0).contains(&in_days) && percent_per_day > 0.0);
             }
         }
     }

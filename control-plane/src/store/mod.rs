@@ -47,14 +47,10 @@ pub use join_tokens::{JoinToken, JoinTokenStatus, NewJoinToken};
 pub use sealed::{Exchange, SEALED_COLUMNS, SealedColumn, SealedValue};
 pub use ssh_keys::Deletion;
 
-use std::{
-    fs::OpenOptions,
-    os::unix::fs::OpenOptionsExt as _,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt as _, sync::Arc, time::Duration};
 
 use sqlx::{AnyPool, Connection as _, Transaction, any::AnyPoolOptions};
+use tokio::sync::OnceCell;
 
 use crate::audit::AuditSigner;
 
@@ -77,7 +73,7 @@ struct Inner {
     write: AnyPool,
     read: AnyPool,
     /// Comes from the database itself, sealed, and so after it.
-    audit_signer: OnceLock<AuditSigner>,
+    audit_signer: OnceCell<AuditSigner>,
 }
 
 type Tx = Transaction<'static, sqlx::Any>;
@@ -109,7 +105,7 @@ impl Store {
                 (pool.clone(), pool)
             }
         };
-        Ok(Self { inner: Arc::new(Inner { dialect: url.dialect(), write, read, audit_signer: OnceLock::new() }) })
+        Ok(Self { inner: Arc::new(Inner { dialect: url.dialect(), write, read, audit_signer: OnceCell::new() }) })
     }
 
     /// Signs the ends of audit chains with `signer` from now on; the first one given stays.
