@@ -246,7 +246,7 @@ impl Shell {
                         self.ends.push((id, end.outcome));
                     }
                 }
-                Action::Report(_) => {}
+                Action::Report(_) | Action::Settle { .. } => {}
             }
         }
     }
