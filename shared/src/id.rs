@@ -79,4 +79,8 @@ ids! {
     CommandId = "command";
     /// An organisation's SSH key pair.
     SshKeyPairId = "SSH key pair";
+    /// A project.
+    ProjectId = "project";
+    /// An environment of a project.
+    EnvironmentId = "environment";
 }

@@ -54,6 +54,22 @@ permissions! {
     KeyringView = "org.keyring.view" for Owner;
     KeyringRotate = "org.keyring.rotate" for Owner;
     AuditView = "org.audit.view" for Owner Admin;
+    /// The two project roles see the projects they belong to, and no other.
+    ProjectsList = "org.projects.list" for Owner Admin Member ProjectAdmin ProjectMember;
+    ProjectsView = "org.projects.view" for Owner Admin Member ProjectAdmin ProjectMember;
+    ProjectsCreate = "org.projects.create" for Owner Admin;
+    ProjectsUpdate = "org.projects.update" for Owner Admin;
+    ProjectsDelete = "org.projects.delete" for Owner Admin;
+    /// Who belongs to a project: whoever could change that could see any project.
+    ProjectsMembers = "org.projects.members" for Owner Admin;
+    EnvironmentsList = "org.environments.list" for Owner Admin Member ProjectAdmin ProjectMember;
+    EnvironmentsView = "org.environments.view" for Owner Admin Member ProjectAdmin ProjectMember;
+    EnvironmentsCreate = "org.environments.create" for Owner Admin;
+    /// Changing and moving, within the quota; a project admin those of the projects it belongs to.
+    EnvironmentsUpdate = "org.environments.update" for Owner Admin ProjectAdmin;
+    EnvironmentsDelete = "org.environments.delete" for Owner Admin;
+    QuotaView = "org.quota.view" for Owner Admin Member;
+    QuotaUpdate = "org.quota.update" for Owner;
 }
 
 /// What a user is in an organisation.

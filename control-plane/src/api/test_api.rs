@@ -72,10 +72,15 @@ impl Api {
     }
 
     pub(crate) async fn call(&self, method: &str, path: &str, body: &Value) -> (StatusCode, Value) {
+        self.call_as(&self.owner, method, path, body).await
+    }
+
+    /// The same by the holder of `token`.
+    pub(crate) async fn call_as(&self, token: &str, method: &str, path: &str, body: &Value) -> (StatusCode, Value) {
         let request = Request::builder()
             .method(method)
             .uri(path)
-            .header("authorization", format!("Bearer {}", self.owner))
+            .header("authorization", format!("Bearer {token}"))
             .header("content-type", "application/json");
         let (status, text) = self.send(request, body.to_string()).await;
         (status, serde_json::from_str(&text).unwrap_or(Value::Null))

@@ -61,6 +61,9 @@ impl Watch {
         let stop = self.app.shutdown.clone();
         while let Some(event) = stop.run_until_cancelled(self.events.next()).await.flatten() {
             let told = match event {
+                Ok(event) if self.concerns(&event) && matches!(event.kind, EventKind::ServerDeleted) => {
+                    return Ok(None);
+                }
                 Ok(event) if self.concerns(&event) => self.told(event.kind).await?,
                 Ok(_) => None,
                 Err(_missed) => Some(self.record().await?),
@@ -80,7 +83,6 @@ impl Watch {
         match kind {
             EventKind::ServerCreated
             | EventKind::ServerChanged
-            | EventKind::ServerDeleted
             | EventKind::HealthChanged
             | EventKind::AgentOnline
             | EventKind::AgentOffline => self.record().await.map(Some),
@@ -91,7 +93,10 @@ impl Watch {
             EventKind::CommandChanged(id) => {
                 Ok(Some(Watched::Command(Command::of(&self.app.commands.get(self.org, id).await?))))
             }
-            EventKind::Sample(_) | EventKind::CommandUpdated { .. } => Ok(None),
+            EventKind::Sample(_)
+            | EventKind::CommandUpdated { .. }
+            | EventKind::EnvironmentChanged(_)
+            | EventKind::ServerDeleted => Ok(None),
         }
     }
 

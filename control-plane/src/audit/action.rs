@@ -51,11 +51,14 @@ resource_types! {
     Organization = "organization";
     SshKeyPair = "ssh_key_pair";
     Keyring = "keyring";
+    Project = "project";
+    Environment = "environment";
 }
 
 actions! {
     ServerCreated = "SERVER_CREATED" on Server;
     ServerUpdated = "SERVER_UPDATED" on Server;
+    ServerDeleted = "SERVER_DELETED" on Server;
     ServerJoined = "SERVER_JOINED" on Server;
     ServerHostKeyAccepted = "SERVER_HOST_KEY_ACCEPTED" on Server;
     ServerBootstrapStarted = "SERVER_BOOTSTRAP_STARTED" on Server;
@@ -73,6 +76,16 @@ actions! {
     KeyringRotated = "KEYRING_ROTATED" on Keyring;
     KeyringKeyRetired = "KEYRING_KEY_RETIRED" on Keyring;
     OrganizationCreated = "ORGANIZATION_CREATED" on Organization;
+    QuotaUpdated = "QUOTA_UPDATED" on Organization;
+    ProjectCreated = "PROJECT_CREATED" on Project;
+    ProjectUpdated = "PROJECT_UPDATED" on Project;
+    ProjectDeleted = "PROJECT_DELETED" on Project;
+    ProjectMemberAdded = "PROJECT_MEMBER_ADDED" on Project;
+    ProjectMemberRemoved = "PROJECT_MEMBER_REMOVED" on Project;
+    EnvironmentCreated = "ENVIRONMENT_CREATED" on Environment;
+    EnvironmentUpdated = "ENVIRONMENT_UPDATED" on Environment;
+    EnvironmentMoved = "ENVIRONMENT_MOVED" on Environment;
+    EnvironmentDeleted = "ENVIRONMENT_DELETED" on Environment;
 }
 
 impl Action {

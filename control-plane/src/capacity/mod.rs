@@ -8,7 +8,10 @@ pub use forecast::{Forecast, MAX_POINTS, MIN_HOURS, WINDOW_HOURS, forecast};
 pub use level::{CRITICAL_PERCENT, Level, OVER_PROVISIONED_PERCENT, WARNING_PERCENT};
 pub use size::Size;
 
-use crate::servers::{Resources, Server};
+use crate::{
+    quota::{Amounts, MB_PER_GB, number},
+    servers::{Resources, Server},
+};
 
 /// What one environment takes at least, by which the recommended number of environments is reckoned.
 pub const MIN_CORES_PER_ENVIRONMENT: f64 = 0.5;
@@ -27,11 +30,16 @@ pub struct Allocation {
 }
 
 impl Allocation {
-    /// What is allocated on `server`. No environment can be placed on a server yet, so there is none.
+    /// What is allocated on `server`, to whose `environment_count` active environments `given` was given.
     #[must_use]
-    pub fn of(server: &Server) -> Self {
-        let max_environments = server.max_projects.or_else(|| recommended_environments(&server.resources()));
-        Self { max_environments, ..Self::default() }
+    pub fn of(server: &Server, environment_count: u32, given: &Amounts) -> Self {
+        Self {
+            environment_count,
+            max_environments: server.max_projects.or_else(|| recommended_environments(&server.resources())),
+            cpu_cores: number(given.cpu_milli),
+            memory_gb: number(given.ram_mb_milli) / MB_PER_GB as f64,
+            disk_gb: number(given.disk_gb_milli),
+        }
     }
 }
 

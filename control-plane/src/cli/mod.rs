@@ -8,6 +8,7 @@ mod audit;
 mod client;
 mod commands;
 mod connection;
+mod environments;
 mod facts;
 mod failure;
 mod host_key;
@@ -16,6 +17,7 @@ mod keyring;
 mod output;
 mod power;
 mod progress;
+mod projects;
 mod runs;
 mod servers;
 mod ssh_keys;
@@ -74,6 +76,12 @@ pub enum FleetCommand {
     /// Show and turn the keys that seal stored secrets.
     #[command(subcommand)]
     Keyring(keyring::KeyringCommand),
+    /// List, show, make and delete projects.
+    #[command(subcommand, visible_alias = "project")]
+    Projects(projects::ProjectsCommand),
+    /// List, make, move and delete a project's environments.
+    #[command(subcommand, visible_alias = "environment")]
+    Environments(environments::EnvironmentsCommand),
     /// Run the readiness checks. Exits with 1 unless the server is qualified.
     Preflight(runs::Server),
     /// Install the agent over SSH and wait for its first sample.
@@ -119,6 +127,8 @@ impl FleetCommand {
             Self::JoinTokens(command) => command.run(&mut fleet, &mut output).await,
             Self::SshKeys(command) => command.run(&mut fleet, &mut output).await,
             Self::Keyring(command) => command.run(&mut fleet, &mut output).await,
+            Self::Projects(command) => command.run(&mut fleet, &mut output).await,
+            Self::Environments(command) => command.run(&mut fleet, &mut output).await,
             Self::Preflight(server) => runs::preflight(server, &mut fleet, &mut output).await,
             Self::Bootstrap(server) => runs::bootstrap(server, &mut fleet, &mut output).await,
             Self::TestConnection(command) => command.run(&mut fleet, &mut output).await,

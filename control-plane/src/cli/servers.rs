@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use muster_shared::wire;
+use serde_json::json;
 
 use super::{
     client::Fleet,
@@ -11,6 +12,7 @@ use super::{
     failure::Failure,
     output::Output,
     power::{Action, PowerArgs},
+    projects::really,
     stats,
     table::{self, ago, or_dash},
 };
@@ -92,6 +94,17 @@ pub enum ServersCommand {
         /// Replace the login without trying the new one.
         #[arg(long)]
         no_test: bool,
+    },
+    /// Delete a server that holds no active environments. Its agent is told to retire.
+    Delete {
+        /// Its name or id.
+        server: String,
+        /// Though containers run on it.
+        #[arg(long)]
+        force: bool,
+        /// Really.
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -181,6 +194,12 @@ impl ServersCommand {
             }
             Self::Update { server, name, about, connection } => {
                 fleet.update_server(update(server, name, about, connection)?).await?.into_inner()
+            }
+            Self::Delete { server, force, yes } => {
+                really(yes, &server)?;
+                fleet.delete_server(wire::DeleteServerRequest { server: server.clone(), force }).await?;
+                let deleted = json!({ "server": server, "status": "deleted" });
+                return output.print(&deleted, |_| format!("deleted {server}\n"));
             }
         };
         print_server(server, output)

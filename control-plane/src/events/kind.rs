@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use muster_shared::id::CommandId;
+use muster_shared::id::{CommandId, EnvironmentId};
 
 use crate::{access::Permission, metrics::Summary};
 
@@ -15,6 +15,8 @@ pub enum EventKind {
     ServerChanged,
     /// The server was deleted; its record is no longer shown.
     ServerDeleted,
+    /// An environment on the server was made, changed, moved there or away, or deleted.
+    EnvironmentChanged(EnvironmentId),
     /// Its health is another, or is so for another reason.
     HealthChanged,
     /// The command was made or went to another state.
@@ -52,6 +54,8 @@ impl EventKind {
             | Self::HealthChanged
             | Self::AgentOnline
             | Self::AgentOffline => Permission::ServersView,
+            // Whose it is the event does not say: the server's record counts it, and whoever may list them reads again.
+            Self::EnvironmentChanged(_) => Permission::EnvironmentsList,
             Self::CommandChanged(_) | Self::CommandUpdated { .. } => Permission::CommandsView,
             Self::Sample(_) => Permission::MonitoringView,
         }
@@ -67,6 +71,7 @@ impl EventKind {
             | Self::HealthChanged
             | Self::AgentOnline
             | Self::AgentOffline
+            | Self::EnvironmentChanged(_)
             | Self::CommandChanged(_) => Telling::Kept,
             Self::Sample(_) => Telling::Passing,
             Self::CommandUpdated { .. } => Telling::Elsewhere,
@@ -80,6 +85,7 @@ impl EventKind {
             Self::ServerCreated => "server_created",
             Self::ServerChanged => "server_changed",
             Self::ServerDeleted => "server_deleted",
+            Self::EnvironmentChanged(_) => "environment_changed",
             Self::HealthChanged => "health_changed",
             Self::CommandChanged(_) => "command_changed",
             Self::CommandUpdated { .. } => "command_updated",

@@ -83,6 +83,7 @@ impl Turns {
                 rests.map(|last| self.sampled.insert(event.server_id, last)).is_none()
             }
             EventKind::ServerDeleted
+            | EventKind::EnvironmentChanged(_)
             | EventKind::HealthChanged
             | EventKind::CommandChanged(_)
             | EventKind::CommandUpdated { .. } => false,

@@ -1,7 +1,7 @@
 //! A facts document on its way to the store.
 
 use muster_shared::{
-    facts::{Facts, MAX_FACTS_BYTES},
+    facts::{Docker, Facts, MAX_FACTS_BYTES},
     id::{OrgId, ServerId},
 };
 
@@ -22,6 +22,8 @@ pub struct FactsRow {
     /// What filters ask for beyond columns, a line each.
     pub filter_lines: String,
     pub places: Vec<Place>,
+    /// Whose containers say how environments run.
+    pub docker: Docker,
     pub collected_at_us: i64,
     pub now_us: i64,
 }
@@ -40,6 +42,7 @@ impl FactsRow {
         // A host whose clock runs ahead must not keep its later documents out.
         let collected_at_us = collected_at_us.min(now_us);
         let (detected, filter_lines, places) = (Detected::from(&facts), facts_lines(&facts), places(&facts));
-        Ok(Self { org, server, json: json.to_vec(), detected, filter_lines, places, collected_at_us, now_us })
+        let (json, docker) = (json.to_vec(), facts.docker);
+        Ok(Self { org, server, json, detected, filter_lines, places, docker, collected_at_us, now_us })
     }
 }

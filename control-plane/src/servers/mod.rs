@@ -16,14 +16,16 @@ pub use connection::{
 pub use facts::FactsRow;
 pub use login::LoginChange;
 pub use names::{
-    Description, Fingerprint, HostName, IdempotencyKey, InvalidName, KeyPairName, Label, ServerName, Username,
+    ContainerRef, Description, EnvironmentName, Fingerprint, HostName, IdempotencyKey, InvalidName, KeyPairName, Label,
+    ProjectName, ServerName, Slug, Username,
 };
 pub use row::ServerRow;
 pub use secrets::SealedAuth;
 pub use server::{
-    Agent, ConnectionRecord, DEFAULT_PAGE, Detected, MAX_PAGE, NewServer, PreflightRecord, Resources, Server,
-    ServerFilter, ServerPatch,
+    Agent, ConnectionRecord, DEFAULT_PAGE, Detected, EnvironmentTally, MAX_PAGE, NewServer, PreflightRecord, Resources,
+    Server, ServerFilter, ServerPatch,
 };
+pub(crate) use status::words;
 pub use status::{AddressChoice, AgentStatus, AuthMethod, ConnectionOutcome, HealthStatus, ServerStatus, SudoMode};
 
 use muster_shared::{

@@ -69,6 +69,17 @@ names! {
     Description = "a description", "at most 500 printable characters", is_description;
     /// A caller's name for one creation, so that repeating the call creates nothing twice.
     IdempotencyKey = "an idempotency key", "1 to 200 visible ASCII characters", is_idempotency_key;
+    /// A project's name.
+    ProjectName = "a project name",
+        "1 to 100 printable characters that start with a letter or digit and don't end with a space", is_label_text;
+    /// A project's name in addresses, unique in its organisation.
+    Slug = "a slug", "1 to 63 lower-case letters, digits and single hyphens between them", is_slug;
+    /// An environment's name, unique in its project.
+    EnvironmentName = "an environment name",
+        "1 to 100 printable characters that start with a letter or digit and don't end with a space", is_label_text;
+    /// A container's id or name, as Docker writes them.
+    ContainerRef = "a container id",
+        "1 to 128 letters, digits and _ . - that start with a letter or digit", is_container_ref;
 }
 
 fn is_label_text(text: &str) -> bool {
@@ -117,6 +128,19 @@ fn is_fingerprint(text: &str) -> bool {
     })
 }
 
+fn is_slug(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text
+            .split('-')
+            .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()))
+}
+
+fn is_container_ref(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+}
+
 fn is_idempotency_key(text: &str) -> bool {
     (1..=200).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
@@ -135,6 +159,16 @@ mod tests {
         assert!("server.example.com.".parse::<HostName>().is_ok());
         assert!("ubuntu".parse::<Username>().is_ok());
         assert!("SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg".parse::<Fingerprint>().is_ok());
+    }
+
+    #[test]
+    fn slugs_are_parts_of_addresses() {
+        assert!("ecommerce-shop".parse::<Slug>().is_ok());
+        for text in ["", "-a", "a-", "a--b", "A", "a_b", "ä", &"a".repeat(64)] {
+            assert!(text.parse::<Slug>().is_err(), "{text:?}");
+        }
+        assert!("odoo_prod_abc123".parse::<ContainerRef>().is_ok());
+        assert!("-rm".parse::<ContainerRef>().is_err());
     }
 
     #[test]

@@ -47,6 +47,7 @@ pub struct Server {
     pub health_record: Option<HealthRecord>,
     /// Counts changes by people.
     pub revision: i64,
+    pub environments: EnvironmentTally,
     pub created_at_us: i64,
     pub updated_at_us: i64,
 }
@@ -111,6 +112,15 @@ pub struct Agent {
     /// What the host's own policy accepts, as it last said.
     pub allowed_families: Vec<Family>,
     pub last_seen_at_us: Option<i64>,
+}
+
+/// How many environments are on a server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EnvironmentTally {
+    /// Active ones.
+    pub active: u32,
+    /// Active ones that run, as was last seen.
+    pub running: u32,
 }
 
 impl Server {

@@ -7,7 +7,7 @@ use super::ServerRow;
 impl ServerRow {
     /// The row without its secrets.
     #[must_use]
-    pub(super) fn shown(&self) -> Value {
+    pub(crate) fn shown(&self) -> Value {
         let (addresses, ssh) = (&self.addresses, self.ssh.as_ref());
         let kept = |sealed: &Option<Vec<u8>>| sealed.as_ref().map(|_| "kept");
         json!({

@@ -29,6 +29,8 @@ macro_rules! words {
     )*};
 }
 
+pub(crate) use words;
+
 words! {
     /// What a server is meant to be doing.
     ServerStatus {

@@ -1,6 +1,10 @@
 //! What can go wrong with the database, sorted by what a caller can do about it.
 
-use crate::error::{Error, ErrorKind};
+use crate::{
+    environments::Refused,
+    error::{Error, ErrorKind},
+    quota::Exceeded,
+};
 
 /// Why the store could not answer.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +28,12 @@ pub enum StoreError {
     /// A change was to be recorded before the key that signs the record was there.
     #[error("the audit key is not loaded")]
     NoAuditKey,
+    /// More than the organisation may use.
+    #[error("{0}")]
+    OverQuota(Exceeded),
+    /// An environment that can't be so.
+    #[error("{0}")]
+    Environment(#[from] Refused),
     #[error("the database refused a statement")]
     Refused(#[source] sqlx::Error),
 }
@@ -72,6 +82,8 @@ impl From<StoreError> for Error {
                 let detail = "something it refers to has gone meanwhile, or is still in use";
                 Self::new(ErrorKind::Conflict, "conflict", detail).because(error)
             }
+            StoreError::OverQuota(exceeded) => exceeded.into(),
+            StoreError::Environment(refused) => refused.into(),
             _ => Self::internal(error),
         }
     }

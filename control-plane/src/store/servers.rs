@@ -7,15 +7,19 @@ use muster_shared::{
     policy::Family,
     preflight::Qualification,
 };
-use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, any::AnyRow};
 
-use super::{Result, Store, Tx, rows::Columns as _};
+use super::{
+    Result, Store, Tx,
+    quota::{admit_growth, admit_server},
+    rows::Columns as _,
+};
 use crate::{
     audit::Record,
     servers::{
         AddressChoice, Addresses, Agent, AgentStatus, AuthMethod, ConnectionOutcome, ConnectionRecord, Detected,
-        IdempotencyKey, PreflightRecord, Resources, SealedAuth, Server, ServerFilter, ServerRow, ServerStatus,
-        SshAccount, SudoMode,
+        EnvironmentTally, IdempotencyKey, PreflightRecord, Resources, SealedAuth, Server, ServerFilter, ServerRow,
+        ServerStatus, SshAccount, SudoMode,
     },
 };
 
@@ -35,7 +39,11 @@ macro_rules! select_server {
              h.reason AS health_reason, h.since_us AS health_since_us, h.checked_at_us AS health_checked_at_us, \
              h.next_check_at_us, h.sample_arrived_at_us, h.sample_looked_at_us, h.sample_disk_percent_milli, \
              h.certificate_not_before_us, h.certificate_not_after_us, h.disk_use_hour, h.probe_failures, \
-             h.probe_revision, h.next_probe_at_us, h.probe_looked_at_us \
+             h.probe_revision, h.next_probe_at_us, h.probe_looked_at_us, \
+             (SELECT COUNT(*) FROM environments e WHERE e.server_id = s.id AND e.is_active = 1 \
+             AND e.deleted_at_us IS NULL) AS environment_count, \
+             (SELECT COUNT(*) FROM environments e WHERE e.server_id = s.id AND e.is_active = 1 \
+             AND e.deleted_at_us IS NULL AND e.status = 'running') AS running_environment_count \
              FROM servers s JOIN organizations o ON o.id = s.org_id \
              LEFT JOIN server_health h ON h.server_id = s.id \
              WHERE s.org_id = $1 AND s.deleted_at_us IS NULL ",
@@ -116,7 +124,8 @@ impl Store {
     /// Makes a server, and remembers the call's idempotency key with the sealed digest of its body.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`](super::StoreError::Conflict) when the name or the key is taken.
+    /// [`StoreError::Conflict`](super::StoreError::Conflict) when the name or the key is taken;
+    /// [`StoreError::OverQuota`](super::StoreError::OverQuota).
     pub async fn insert_server(
         &self,
         row: &ServerRow,
@@ -174,10 +183,13 @@ impl Store {
     /// Writes `row` where nobody changed the server since it was read; answers whether it was written.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`](super::StoreError::Conflict) when the name is taken.
+    /// [`StoreError::Conflict`](super::StoreError::Conflict) when the name is taken;
+    /// [`StoreError::OverQuota`](super::StoreError::OverQuota) where it would grow over what is left.
     pub async fn update_server(&self, row: &ServerRow, record: &Record) -> Result<bool> {
         let ssh = row.ssh.as_ref();
         let mut tx = self.begin().await?;
+        let Some(server) = server_in(&mut tx, record.act.org_id, row.id).await? else { return Ok(false) };
+        admit_growth(&mut tx, &server, &row.declared).await?;
         let done = sqlx::query(
             "UPDATE servers SET name = $4, provider = $5, region = $6, ipv4_address = $7, ipv6_address = $8, \
              fqdn = $9, hostname = $10, connection_host_type = $11, ssh_port = $12, ssh_username = $13, \
@@ -222,7 +234,17 @@ impl Store {
     }
 }
 
-/// Inserts a server; the name must be free.
+/// The server `id`, as it is within the transaction.
+pub(super) async fn server_in(connection: &mut AnyConnection, org: OrgId, id: ServerId) -> Result<Option<Server>> {
+    let row = sqlx::query(select_server!("AND s.id = $2"))
+        .bind(org.to_string())
+        .bind(id.to_string())
+        .fetch_optional(connection)
+        .await?;
+    row.as_ref().map(server).transpose()
+}
+
+/// Inserts a server; the name must be free, and the quota must have room for it.
 pub(super) async fn insert(
     tx: &mut Tx,
     org: OrgId,
@@ -231,6 +253,7 @@ pub(super) async fn insert(
     agent: AgentStatus,
     now_us: i64,
 ) -> Result<()> {
+    admit_server(tx, org, &row.declared).await?;
     let ssh = row.ssh.as_ref();
     sqlx::query(
         "INSERT INTO servers (id, org_id, name, provider, region, status, created_at_us, updated_at_us, \
@@ -312,6 +335,10 @@ pub(super) fn server(row: &AnyRow) -> Result<Server> {
         },
         health_record: super::health::health_record(row)?,
         revision: row.value("revision")?,
+        environments: EnvironmentTally {
+            active: u32::try_from(row.unsigned("environment_count")?).unwrap_or(u32::MAX),
+            running: u32::try_from(row.unsigned("running_environment_count")?).unwrap_or(u32::MAX),
+        },
         created_at_us: row.value("created_at_us")?,
         updated_at_us: row.value("updated_at_us")?,
     })

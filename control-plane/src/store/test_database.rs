@@ -3,13 +3,16 @@
 
 use std::{env, future::Future, path::Path};
 
-use muster_shared::id::{OrgId, ServerId};
+use muster_shared::id::{ApiTokenId, OrgId, ServerId, UserId};
 use sqlx::Row as _;
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::{DatabaseUrl, Dialect, Store};
-use crate::{access::Role, audit::AuditSigner};
+use crate::{
+    access::{API_TOKEN_PREFIX, Role, Token},
+    audit::AuditSigner,
+};
 
 /// A new, empty database that goes with the test.
 #[derive(Debug)]
@@ -75,6 +78,38 @@ pub(crate) async fn tables_with(store: &Store, needle: &[u8]) -> Vec<String> {
         }
     }
     found
+}
+
+/// A user of `org` with `role`, and the user's API token.
+pub(crate) async fn add_user(store: &Store, org: OrgId, name: &str, role: Role) -> (UserId, Token) {
+    let (user, token) = (UserId::generate(), Token::generate(API_TOKEN_PREFIX).expect("randomness"));
+    let mut tx = store.begin().await.expect("a transaction");
+    sqlx::query("INSERT INTO users (id, name, created_at_us) VALUES ($1, $2, 1)")
+        .bind(user.to_string())
+        .bind(name)
+        .execute(&mut *tx)
+        .await
+        .expect("a user");
+    sqlx::query("INSERT INTO memberships (org_id, user_id, role, created_at_us) VALUES ($1, $2, $3, 1)")
+        .bind(org.to_string())
+        .bind(user.to_string())
+        .bind(role.as_str())
+        .execute(&mut *tx)
+        .await
+        .expect("a membership");
+    sqlx::query(
+        "INSERT INTO api_tokens (id, org_id, user_id, name, token_sha256, created_at_us) \
+         VALUES ($1, $2, $3, 'test', $4, 1)",
+    )
+    .bind(ApiTokenId::generate().to_string())
+    .bind(org.to_string())
+    .bind(user.to_string())
+    .bind(token.hash().as_bytes())
+    .execute(&mut *tx)
+    .await
+    .expect("a token");
+    tx.commit().await.expect("committed");
+    (user, token)
 }
 
 /// Runs `test` on SQLite, then on PostgreSQL where there is one.

@@ -8,7 +8,8 @@ use muster_shared::wire::{self, fleet_service_server::FleetService};
 use tonic::{Request, Response, Status};
 
 use super::{
-    agent, audit, commands, events, join_tokens, keyring, monitoring, power, runs, servers, ssh_keys, status::to_status,
+    agent, audit, commands, environments, events, join_tokens, keyring, monitoring, power, projects, runs, servers,
+    ssh_keys, status::to_status,
 };
 use crate::{
     access::{Act, Origin, Principal},
@@ -238,5 +239,94 @@ impl FleetService for Fleet {
 
     async fn retire_keyring_key(&self, request: Request<wire::RetireKeyringKeyRequest>) -> Answer<wire::Keyring> {
         answer(keyring::retire(self.call(request)?).await)
+    }
+
+    async fn delete_server(&self, request: Request<wire::DeleteServerRequest>) -> Answer<wire::DeleteServerResponse> {
+        answer(servers::delete(self.call(request)?).await)
+    }
+
+    async fn list_projects(&self, request: Request<wire::ListProjectsRequest>) -> Answer<wire::ListProjectsResponse> {
+        answer(projects::list(self.call(request)?).await)
+    }
+
+    async fn get_project(&self, request: Request<wire::GetProjectRequest>) -> Answer<wire::Project> {
+        answer(projects::get(self.call(request)?).await)
+    }
+
+    async fn create_project(&self, request: Request<wire::CreateProjectRequest>) -> Answer<wire::Project> {
+        answer(projects::create(self.call(request)?).await)
+    }
+
+    async fn update_project(&self, request: Request<wire::UpdateProjectRequest>) -> Answer<wire::Project> {
+        answer(projects::update(self.call(request)?).await)
+    }
+
+    async fn delete_project(
+        &self,
+        request: Request<wire::DeleteProjectRequest>,
+    ) -> Answer<wire::DeleteProjectResponse> {
+        answer(projects::delete(self.call(request)?).await)
+    }
+
+    async fn list_project_members(
+        &self,
+        request: Request<wire::ListProjectMembersRequest>,
+    ) -> Answer<wire::ListProjectMembersResponse> {
+        answer(projects::members(self.call(request)?).await)
+    }
+
+    async fn add_project_member(
+        &self,
+        request: Request<wire::AddProjectMemberRequest>,
+    ) -> Answer<wire::AddProjectMemberResponse> {
+        answer(projects::add_member(self.call(request)?).await)
+    }
+
+    async fn remove_project_member(
+        &self,
+        request: Request<wire::RemoveProjectMemberRequest>,
+    ) -> Answer<wire::RemoveProjectMemberResponse> {
+        answer(projects::remove_member(self.call(request)?).await)
+    }
+
+    async fn list_environments(
+        &self,
+        request: Request<wire::ListEnvironmentsRequest>,
+    ) -> Answer<wire::ListEnvironmentsResponse> {
+        answer(environments::list(self.call(request)?).await)
+    }
+
+    async fn get_environment(&self, request: Request<wire::GetEnvironmentRequest>) -> Answer<wire::Environment> {
+        answer(environments::get(self.call(request)?).await)
+    }
+
+    async fn create_environment(&self, request: Request<wire::CreateEnvironmentRequest>) -> Answer<wire::Environment> {
+        answer(environments::create(self.call(request)?).await)
+    }
+
+    async fn update_environment(&self, request: Request<wire::UpdateEnvironmentRequest>) -> Answer<wire::Environment> {
+        answer(environments::update(self.call(request)?).await)
+    }
+
+    async fn delete_environment(
+        &self,
+        request: Request<wire::DeleteEnvironmentRequest>,
+    ) -> Answer<wire::DeleteEnvironmentResponse> {
+        answer(environments::delete(self.call(request)?).await)
+    }
+
+    async fn migrate_environments(
+        &self,
+        request: Request<wire::MigrateEnvironmentsRequest>,
+    ) -> Answer<wire::MigrateEnvironmentsResponse> {
+        answer(environments::migrate(self.call(request)?).await)
+    }
+
+    async fn get_quota(&self, request: Request<wire::GetQuotaRequest>) -> Answer<wire::Quota> {
+        answer(projects::quota(self.call(request)?).await)
+    }
+
+    async fn set_quota(&self, request: Request<wire::SetQuotaRequest>) -> Answer<wire::Quota> {
+        answer(projects::set_quota(self.call(request)?).await)
     }
 }

@@ -6,12 +6,14 @@
 mod agent;
 mod audit;
 mod commands;
+mod environments;
 mod events;
 mod fleet;
 mod join_tokens;
 mod keyring;
 mod monitoring;
 mod power;
+mod projects;
 mod runs;
 mod servers;
 mod ssh_keys;

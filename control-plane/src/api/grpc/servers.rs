@@ -125,3 +125,9 @@ pub(super) async fn refresh_facts(call: Call<wire::RefreshFactsRequest>) -> Resu
     let server = call.app.facts.run(&call.act(), id).await?;
     Ok(call.shown(&server))
 }
+
+pub(super) async fn delete(call: Call<wire::DeleteServerRequest>) -> Result<wire::DeleteServerResponse> {
+    let id = call.server(&call.request.server).await?.id;
+    call.app.server_deletion.run(&call.act(), id, call.request.force).await?;
+    Ok(wire::DeleteServerResponse {})
+}

@@ -84,7 +84,8 @@ async fn another_organization_s_things_are_not_there() {
     let stranger = api.stranger().await;
     let mut walked = 0;
     for (method, message) in methods() {
-        let names_one = |field: &&prost_types::FieldDescriptorProto| matches!(field.name(), "server" | "id");
+        let names_one =
+            |field: &&prost_types::FieldDescriptorProto| matches!(field.name(), "server" | "id" | "project");
         let Some(field) = message.field.iter().find(names_one) else { continue };
         if method.name() == "CreateJoinToken" {
             continue;

@@ -6,13 +6,17 @@
 pub mod audit;
 pub mod command;
 pub mod connection;
+pub mod environment;
 pub mod event;
 pub mod facts;
 pub mod health;
 pub mod join_token;
 pub mod keyring;
+pub mod nullable;
 pub mod number;
 pub mod power;
+pub mod project;
+pub mod quota;
 pub mod request;
 pub mod secret;
 pub mod series;

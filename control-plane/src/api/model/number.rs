@@ -26,6 +26,14 @@ pub fn whole<S: Serializer>(number: &Option<f64>, serializer: S) -> Result<S::Ok
     }
 }
 
+/// The same for a number that is always there.
+///
+/// # Errors
+/// The serializer's own.
+pub fn plain<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    whole(&Some(*number), serializer)
+}
+
 /// A gRPC number as the API's: zero stands for `null`.
 #[must_use]
 pub fn positive(number: f64) -> Option<f64> {

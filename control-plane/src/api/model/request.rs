@@ -242,7 +242,11 @@ pub fn field<T: FromStr<Err: Display>>(field: &str, text: &str) -> Result<T> {
     text.trim().parse().map_err(|error| Error::invalid("invalid_field", format!("{field}: {error}")))
 }
 
-fn optional<T: FromStr<Err: Display>>(name: &str, text: Option<String>) -> Result<Option<T>> {
+/// The same, where an empty text or none says nothing.
+///
+/// # Errors
+/// When it can't be parsed.
+pub(super) fn optional<T: FromStr<Err: Display>>(name: &str, text: Option<String>) -> Result<Option<T>> {
     text.filter(|text| !text.trim().is_empty()).map(|text| field(name, &text)).transpose()
 }
 
@@ -250,7 +254,7 @@ fn removable<T: FromStr<Err: Display>>(name: &str, text: Option<String>) -> Resu
     text.map(|text| optional(name, Some(text))).transpose()
 }
 
-fn word<T>(field: &str, text: Option<String>, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
+pub(super) fn word<T>(field: &str, text: Option<String>, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
     let unknown = |text: &str| Error::invalid("invalid_field", format!("{field}: no such word as {text:?}"));
     text.map(|text| parse(&text.to_ascii_lowercase()).ok_or_else(|| unknown(&text))).transpose()
 }

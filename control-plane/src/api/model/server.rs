@@ -68,7 +68,9 @@ pub struct Vm {
     pub disk_gb: Option<f64>,
     /// How many environments the server may hold.
     pub max_projects: Option<u32>,
+    /// Active environments on it.
     pub environment_count: u32,
+    /// Those of them whose containers run.
     pub running_environment_count: u32,
     pub os_type: Option<String>,
     pub os_version: Option<String>,
@@ -130,8 +132,8 @@ impl Vm {
             memory_gb: sizes.memory_gb,
             disk_gb: sizes.disk_gb,
             max_projects: server.max_projects,
-            environment_count: 0,
-            running_environment_count: 0,
+            environment_count: server.environments.active,
+            running_environment_count: server.environments.running,
             os_type: detected.os_type.clone(),
             os_version: detected.os_version.clone(),
             os_arch: detected.os_arch.clone(),

@@ -79,6 +79,7 @@ fn components(routes: &Routes) -> Value {
 /// What the tags mean, in the order they are shown.
 const TAGS: &[(&str, &str)] = &[
     ("servers", "Servers and what is known of them"),
+    ("projects", "Projects, their environments and the quota they share"),
     ("joining", "Bringing servers into the fleet"),
     ("ssh keys", "Key pairs of an organisation, used by any number of its servers"),
     ("commands", "What was asked of hosts, and how it ended"),

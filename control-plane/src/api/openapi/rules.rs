@@ -9,9 +9,36 @@ pub(super) fn constrain(components: &mut Value) {
             schema["allOf"] = json!([login(), address()]);
         }
     }
+    if let Some(schema) = components.pointer_mut("/schemas/EnvironmentCreate") {
+        schema["allOf"] = json!([sizes()]);
+    }
     if let Some(schema) = components.pointer_mut("/schemas/SshKeyUpdate") {
         schema["allOf"] = json!([key()]);
     }
+}
+
+/// All three sizes, or what is replicated in their place.
+fn sizes() -> Value {
+    json!({ "anyOf": [
+        {
+            "required": ["cpu_cores", "ram_mb", "disk_gb"],
+            "properties": {
+                "cpu_cores": { "type": "number" },
+                "ram_mb": { "type": "integer" },
+                "disk_gb": { "type": "number" },
+                "replica_of": { "type": "null" },
+            },
+        },
+        {
+            "required": ["replica_of"],
+            "properties": {
+                "replica_of": { "type": "string" },
+                "cpu_cores": { "type": "null" },
+                "ram_mb": { "type": "null" },
+                "disk_gb": { "type": "null" },
+            },
+        },
+    ] })
 }
 
 /// A private key, or a key pair in its place.

@@ -7,6 +7,7 @@ pub mod commands;
 pub mod connection_test;
 pub mod credentials;
 pub mod document;
+pub mod environments;
 pub mod events;
 pub mod extract;
 pub mod facts;
@@ -20,6 +21,10 @@ pub mod page;
 pub mod power;
 pub mod preflight;
 pub mod problem;
+#[cfg(test)]
+mod project_tests;
+pub mod projects;
+pub mod quota;
 pub mod routes;
 pub mod servers;
 pub mod ssh_keys;
@@ -46,6 +51,48 @@ pub fn routes() -> Routes {
         .guarded::<servers::__path_create_server, _, _>(Operation::CreateServer, servers::create_server)
         .guarded::<servers::__path_get_server, _, _>(Operation::GetServer, servers::get_server)
         .guarded::<servers::__path_update_server, _, _>(Operation::UpdateServer, servers::update_server)
+        .guarded::<servers::__path_delete_server, _, _>(Operation::DeleteServer, servers::delete_server)
+        .guarded::<environments::__path_list_server_environments, _, _>(
+            Operation::ListEnvironments,
+            environments::list_server_environments,
+        )
+        .guarded::<environments::__path_migrate_environments, _, _>(
+            Operation::MigrateEnvironments,
+            environments::migrate_environments,
+        )
+        .guarded::<projects::__path_list_projects, _, _>(Operation::ListProjects, projects::list_projects)
+        .guarded::<projects::__path_create_project, _, _>(Operation::CreateProject, projects::create_project)
+        .guarded::<projects::__path_get_project, _, _>(Operation::GetProject, projects::get_project)
+        .guarded::<projects::__path_update_project, _, _>(Operation::UpdateProject, projects::update_project)
+        .guarded::<projects::__path_delete_project, _, _>(Operation::DeleteProject, projects::delete_project)
+        .guarded::<projects::__path_list_project_members, _, _>(
+            Operation::ListProjectMembers,
+            projects::list_project_members,
+        )
+        .guarded::<projects::__path_add_project_member, _, _>(Operation::AddProjectMember, projects::add_project_member)
+        .guarded::<projects::__path_remove_project_member, _, _>(
+            Operation::RemoveProjectMember,
+            projects::remove_project_member,
+        )
+        .guarded::<environments::__path_list_environments, _, _>(
+            Operation::ListEnvironments,
+            environments::list_environments,
+        )
+        .guarded::<environments::__path_create_environment, _, _>(
+            Operation::CreateEnvironment,
+            environments::create_environment,
+        )
+        .guarded::<environments::__path_get_environment, _, _>(Operation::GetEnvironment, environments::get_environment)
+        .guarded::<environments::__path_update_environment, _, _>(
+            Operation::UpdateEnvironment,
+            environments::update_environment,
+        )
+        .guarded::<environments::__path_delete_environment, _, _>(
+            Operation::DeleteEnvironment,
+            environments::delete_environment,
+        )
+        .guarded::<quota::__path_get_quota, _, _>(Operation::GetQuota, quota::get_quota)
+        .guarded::<quota::__path_set_quota, _, _>(Operation::SetQuota, quota::set_quota)
         .guarded::<host_key::__path_accept_host_key, _, _>(Operation::AcceptHostKey, host_key::accept_host_key)
         .guarded::<connection_test::__path_test_new_connection, _, _>(
             Operation::TestConnection,

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     api::model::{
         connection::{VmCreate, VmPatch},
+        environment::Deleted,
         request::field,
         server::Vm,
     },
@@ -116,6 +117,8 @@ pub async fn list_servers(
         max_length = 200, pattern = "^[!-~]{1,200}$")),
     responses(
         (status = 201, description = "The server", body = Vm),
+        (status = 400, description = "The body is not JSON"),
+        (status = 403, description = "The token's role does not allow this, or the quota is exceeded"),
         (status = 404, description = "No such organisation or key pair for this caller"),
         (status = 409, description = "The name is taken, or the key was used for another server"),
         (status = 413, description = "The body is too large"),
@@ -156,6 +159,7 @@ pub async fn get_server(
     params(("id" = String, Path, description = "A server's id, or its name")), responses(
         (status = 200, description = "The server", body = Vm),
         (status = 400, description = "The body is not JSON"),
+        (status = 403, description = "The token's role does not allow this, or the quota is exceeded"),
         (status = 404, description = "No such server or key pair in the caller's organisation"),
         (status = 409, description = "The name is taken"),
         (status = 422, description = "A field is not acceptable")))]
@@ -168,4 +172,34 @@ pub async fn update_server(
     let id = app.servers.resolve(act.org_id, &id).await?.id;
     let server = app.servers.update(&act, id, &patch.into_patch()?).await?;
     Ok(axum::Json(Vm::of(&server, act.at_us)))
+}
+
+/// Whether to delete a server though containers run on it.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DeleteQuery {
+    /// Delete though containers run on the server.
+    #[param(default = false)]
+    pub force: Option<bool>,
+}
+
+/// Delete a server that holds no active environments.
+///
+/// Its name is free again and its quota released; its agent is told to retire. The record of it is kept.
+#[utoipa::path(delete, path = "/api/v1/vms/{id}", tag = "servers",
+    params(("id" = String, Path, description = "A server's id, or its name"), DeleteQuery), responses(
+        (status = 200, description = "It is deleted", body = Deleted),
+        (status = 404, description = "No such server in the caller's organisation"),
+        (status = 409, description = "Active environments are on it, or containers run and `force` is not set"),
+        (status = 422, description = "A parameter is not acceptable")))]
+pub async fn delete_server(
+    State(app): State<App>,
+    Acting(act): Acting,
+    Path(id): Path<String>,
+    Query(query): Query<DeleteQuery>,
+) -> Result<axum::Json<Deleted>, Problem> {
+    let id = app.servers.resolve(act.org_id, &id).await?.id;
+    app.server_deletion.run(&act, id, query.force.unwrap_or(false)).await?;
+    Ok(axum::Json(Deleted::of("Server")))
 }

@@ -45,5 +45,6 @@ pub async fn stats(app: &App, caller: &Principal, id: &str) -> Result<VmStats, E
             Some(Figures { summary, forecast: forecast(&points) })
         }
     };
-    Ok(VmStats::of(&server, &Allocation::of(&server), figures.as_ref(), now_us))
+    let counts = app.store.environment_counts(server.org_id, server.id).await?;
+    Ok(VmStats::of(&server, &Allocation::of(&server, counts.active, &counts.given), figures.as_ref(), now_us))
 }

@@ -17,6 +17,8 @@ use crate::{
     api::{openapi, test_api::Api},
 };
 
+/// An id that nothing has.
+const NOBODY: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 const FINGERPRINT: &str = "SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg";
 
 fn method(route: &Route) -> Method {
@@ -30,10 +32,10 @@ fn method(route: &Route) -> Method {
     }
 }
 
-/// A path with `id` in place of every parameter.
-fn filled(path: &str, id: &str) -> String {
-    let parts = path.split('/').map(|part| if part.starts_with('{') { id } else { part });
-    parts.collect::<Vec<_>>().join("/")
+/// `path` with a value for each of its parameters.
+fn filled(path: &str, value: impl Fn(&str) -> String) -> String {
+    let mut parts = path.split(['{', '}']).enumerate();
+    parts.by_ref().map(|(nth, part)| if nth % 2 == 0 { part.to_owned() } else { value(part) }).collect()
 }
 
 fn code(body: &Value) -> &str {
@@ -63,7 +65,7 @@ async fn nobody_gets_in_without_a_valid_token() {
     let stranger = Token::generate(API_TOKEN_PREFIX).expect("randomness");
     let mut walked = 0;
     for route in routes().iter().filter(|route| route.admission != Admission::Public) {
-        let path = filled(&route.path, "01890a5d-ac96-774b-bcce-b302099a8057");
+        let path = filled(&route.path, |_| NOBODY.to_owned());
         let request = || Request::builder().method(method(route)).uri(&path).header("content-type", "application/json");
         let (status, body) = api.send(request(), "{}").await;
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{path}: {body}");
@@ -81,15 +83,27 @@ async fn another_organization_s_things_are_not_there() {
     let (_, token) = api.call("POST", "/api/v1/join-tokens", &json!({})).await;
     let ours =
         [server["id"].as_str().expect("an id"), token["id"].as_str().unwrap_or("01890a5d-ac96-774b-bcce-b302099a8057")];
+    let (_, project) = api.call("POST", "/api/v1/projects", &json!({ "name": "Shop" })).await;
+    let environment = json!({ "name": "production", "cpu_cores": 1, "ram_mb": 1024, "disk_gb": 10 });
+    let (status, made) = api.call("POST", "/api/v1/projects/shop/environments", &environment).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    let id = |value: &Value| value["id"].as_str().unwrap_or(NOBODY).to_owned();
+    let (project, made) = (id(&project), id(&made));
     let stranger = api.stranger().await;
     // The stream of events has no end; what it tells to whom is tested where it is.
     let ends = |route: &&Route| route.admission != Admission::Public && route.path != "/api/v1/events";
     for route in routes().iter().filter(ends) {
         let id = if route.path.contains("join-tokens") { ours[1] } else { ours[0] };
-        let path = filled(&route.path, id);
+        let path = filled(&route.path, |name| match name {
+            "project_id" => project.clone(),
+            "env_id" => made.clone(),
+            _ => id.to_owned(),
+        });
         let query = if path.ends_with("/series") { "?metric=host_load_1m" } else { "" };
         let body = match path.rsplit('/').next() {
             Some("host-key") => json!({ "fingerprint": FINGERPRINT }),
+            Some("environments") => environment.clone(),
+            Some("migrate") => json!({ "target_vm_id": id, "environment_ids": [made] }),
             Some("ssh-password") => json!({ "ssh_password": "x" }),
             Some("ssh-keys") => json!({ "name": "x" }),
             _ => json!({}),
@@ -105,7 +119,8 @@ async fn another_organization_s_things_are_not_there() {
         } else if route.path.contains('{') {
             assert_eq!(status, StatusCode::NOT_FOUND, "{path}: {text}");
         }
-        assert!(ours.iter().all(|id| !text.contains(id)), "{path} shows what is not the caller's: {text}");
+        let all_ours = ours.iter().copied().chain([project.as_str(), made.as_str()]);
+        assert!(all_ours.into_iter().all(|id| !text.contains(id)), "{path} shows what is not the caller's: {text}");
         let by_name = path.replace(id, "web-1");
         if path != by_name
             && !route.path.contains("join-tokens")

@@ -4,6 +4,7 @@ mod audit;
 mod command_model;
 mod commands;
 mod enrollment;
+mod environments;
 mod faults;
 mod filter;
 mod health;
@@ -27,8 +28,11 @@ use crate::{
     access::{Act, Actor, Credential, Origin, Token},
     audit::{Action, Record},
     commands::{Commands, Wake},
+    environments::Environments,
     events::Events,
     keyring::Keyring,
+    projects::Projects,
+    quota::Quotas,
     servers::{Addresses, Connection, Label, NewServer, Resources, Server, ServerName, Servers, SshAuth, SudoMode},
     sessions::{Closing, Entry},
     ssh_keys::SshKeyPairs,
@@ -47,6 +51,9 @@ pub(crate) struct Fleet {
     pub(crate) servers: Servers,
     pub(super) ssh_keys: SshKeyPairs,
     pub(super) commands: Commands,
+    pub(super) projects: Projects,
+    pub(super) environments: Environments,
+    pub(super) quotas: Quotas,
     pub(super) woken: Arc<Woken>,
 }
 
@@ -91,7 +98,19 @@ impl Fleet {
         let signer = Arc::new(CommandSigner::from_pkcs8("k1", &key).expect("a key"));
         let woken = Arc::new(Woken::default());
         let commands = Commands::new(store.clone(), servers.clone(), signer, events.clone(), woken.clone());
-        Self { store, org, user, events, servers, ssh_keys, commands, woken }
+        Self {
+            projects: Projects::new(store.clone()),
+            environments: Environments::new(store.clone(), events.clone()),
+            quotas: Quotas::new(store.clone()),
+            store,
+            org,
+            user,
+            events,
+            servers,
+            ssh_keys,
+            commands,
+            woken,
+        }
     }
 
     /// What the organisation's owner does at [`NOW_US`].

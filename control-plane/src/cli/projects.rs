@@ -1,0 +1,121 @@
+//! `muster projects …`
+
+use clap::Subcommand;
+use muster_shared::wire;
+use serde_json::json;
+
+use super::{
+    client::Fleet,
+    failure::Failure,
+    output::Output,
+    table::{self, or_dash},
+};
+use crate::api::model::project::Project;
+
+/// What to do with projects.
+#[derive(Debug, Subcommand)]
+pub enum ProjectsCommand {
+    /// List the projects you may see.
+    #[command(visible_alias = "ls")]
+    List {
+        /// How many to leave out at the start.
+        #[arg(long, default_value_t = 0)]
+        skip: u32,
+        /// How many to list at most.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+    /// Show one project.
+    Show {
+        /// Its slug or id.
+        project: String,
+    },
+    /// Make a project.
+    Create {
+        name: String,
+        /// Made of the name unless given.
+        #[arg(long)]
+        slug: Option<String>,
+        #[arg(long)]
+        description: Option<String>,
+        #[arg(long)]
+        odoo_version: Option<String>,
+    },
+    /// Delete a project that has no environments left.
+    Delete {
+        /// Its slug or id.
+        project: String,
+        /// Really.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+impl ProjectsCommand {
+    /// Asks and prints.
+    ///
+    /// # Errors
+    /// What the control plane refused.
+    pub async fn run(self, fleet: &mut Fleet, output: &mut Output<'_>) -> Result<(), Failure> {
+        let project = match self {
+            Self::List { skip, limit } => {
+                let answer = fleet.list_projects(wire::ListProjectsRequest { skip, limit }).await?.into_inner();
+                let projects: Vec<Project> = answer.projects.into_iter().map(Project::from).collect();
+                return output.print(projects.as_slice(), draw);
+            }
+            Self::Show { project } => fleet.get_project(wire::GetProjectRequest { project }).await?,
+            Self::Create { name, slug, description, odoo_version } => {
+                let request = wire::CreateProjectRequest {
+                    name,
+                    slug: slug.unwrap_or_default(),
+                    description: description.unwrap_or_default(),
+                    odoo_version: odoo_version.unwrap_or_default(),
+                };
+                fleet.create_project(request).await?
+            }
+            Self::Delete { project, yes } => {
+                really(yes, &project)?;
+                fleet.delete_project(wire::DeleteProjectRequest { project: project.clone() }).await?;
+                let deleted = json!({ "project": project, "status": "deleted" });
+                return output.print(&deleted, |_| format!("deleted {project}\n"));
+            }
+        };
+        output.print(&Project::from(project.into_inner()), draw_one)
+    }
+}
+
+/// What can't be undone is done only when it was said twice.
+///
+/// # Errors
+/// Without `--yes`.
+pub(super) fn really(yes: bool, what: &str) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("this would delete {what}, which can't be undone"), "repeat it with --yes"))
+}
+
+fn draw(projects: &[Project]) -> String {
+    let rows = projects.iter().map(|project| {
+        vec![
+            project.slug.clone(),
+            project.name.clone(),
+            or_dash(project.odoo_version.as_deref()),
+            project.environment_count.to_string(),
+        ]
+    });
+    table::draw(&["SLUG", "NAME", "VERSION", "ENVIRONMENTS"], rows.collect())
+}
+
+fn draw_one(project: &Project) -> String {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    table::pairs(&[
+        ("id", project.id.clone()),
+        ("name", project.name.clone()),
+        ("slug", project.slug.clone()),
+        ("description", text(&project.description)),
+        ("version", text(&project.odoo_version)),
+        ("environments", project.environment_count.to_string()),
+        ("created", project.created_at.map(|time| time.to_string()).unwrap_or_default()),
+    ])
+}
