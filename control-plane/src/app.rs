@@ -10,6 +10,7 @@ use crate::{
     access::Access,
     agent_binary::AgentBinaries,
     api,
+    api_tokens::ApiTokens,
     audit::{Audit, AuditOpenError},
     bootstrap::{Bootstrap, Running, Whereabouts},
     clock::Clock,
@@ -27,8 +28,10 @@ use crate::{
     ingest::{Ingest, Writer},
     keyring::{Keyring, KeyringError, Rotation, keep_resealed},
     link::{self, LinkContext},
+    members::Members,
     metrics::Heads,
     observability::Counters,
+    organizations::Organizations,
     power::Power,
     preflight::Preflight,
     projects::Projects,
@@ -40,6 +43,9 @@ use crate::{
     ssh::{Connector, Entrance},
     ssh_keys::SshKeyPairs,
     store::{Store, StoreError},
+    totp::Totp,
+    user_sessions::UserSessions,
+    users::{Passwords, Tries, Users},
 };
 
 /// How long each of the last steps of stopping may take, after the doors are closed.
@@ -57,6 +63,12 @@ pub struct App {
     pub identity: Identity,
     pub access: Access,
     pub audit: Audit,
+    pub organizations: Organizations,
+    pub members: Members,
+    pub users: Users,
+    pub api_tokens: ApiTokens,
+    pub totp: Totp,
+    pub user_sessions: UserSessions,
     pub servers: Servers,
     pub ssh_keys: SshKeyPairs,
     pub server_deletion: ServerDeletion,
@@ -144,8 +156,13 @@ impl App {
         let keyring = Keyring::open_or_create(data_dir, &store, clock.now_us()).await?;
         let identity = Identity::open(&config, &store, &keyring, clock.now_us()).await?;
         let audit = Audit::open(&store, &keyring, clock.now_us()).await?;
-        let access = Access::new(store.clone());
+        let access = Access::new(store.clone(), config.session_life);
         access.ensure_owner(data_dir, clock.now_us()).await?;
+        let passwords = Passwords::new(config.password_cost);
+        let tries = Tries::default();
+        let users = Users::new(store.clone(), passwords.clone(), tries.clone());
+        let totp = Totp::new(store.clone(), keyring.clone(), users.clone(), tries.clone());
+        let user_sessions = UserSessions::new(store.clone(), (passwords, tries), totp.clone(), config.session_life);
         let events = Events::default();
         let servers = Servers::new(store.clone(), keyring.clone(), events.clone());
         let sessions = Sessions::default();
@@ -209,6 +226,12 @@ impl App {
             rotation: Rotation::new(store.clone(), keyring.clone()),
             ssh_keys: SshKeyPairs::new(store.clone(), keyring.clone()),
             heads,
+            organizations: Organizations::new(store.clone()),
+            members: Members::new(store.clone()),
+            api_tokens: ApiTokens::new(store.clone(), config.api_token_max_ttl),
+            users,
+            totp,
+            user_sessions,
             sessions,
             ledger,
             commands,
@@ -276,6 +299,10 @@ impl App {
             if timeout(FINISH_GRACE, tracker.wait()).await.is_err() {
                 tracing::warn!(tasks = tracker.len(), "tasks left behind: the database does not answer");
             }
+        }
+        let recorded = async { tokio::join!(self.user_sessions.settled(), self.access.settled()) };
+        if timeout(FINISH_GRACE, recorded).await.is_err() {
+            tracing::warn!("failed sign-ins are not on record: the database does not answer");
         }
         stop_writing.cancel();
         if timeout(FINISH_GRACE, writing).await.is_err() {

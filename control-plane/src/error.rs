@@ -36,13 +36,15 @@ pub struct Error {
     pub code: &'static str,
     /// What happened and what to do, for the caller.
     pub detail: String,
+    /// When trying again makes sense.
+    pub retry_after_seconds: Option<u32>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     /// An error of `kind` with its word and its words.
     pub fn new(kind: ErrorKind, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { kind, code, detail: detail.into(), source: None }
+        Self { kind, code, detail: detail.into(), retry_after_seconds: None, source: None }
     }
 
     /// [`ErrorKind::Invalid`].
@@ -66,6 +68,13 @@ impl Error {
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
+        self
+    }
+
+    /// Says when trying again makes sense.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_seconds = Some(seconds);
         self
     }
 

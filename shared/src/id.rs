@@ -83,4 +83,6 @@ ids! {
     ProjectId = "project";
     /// An environment of a project.
     EnvironmentId = "environment";
+    /// A user's session in a browser.
+    UserSessionId = "session";
 }

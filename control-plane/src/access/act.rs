@@ -3,12 +3,13 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use muster_shared::id::{ApiTokenId, OrgId, ServerId, UserId};
+use muster_shared::id::{ApiTokenId, OrgId, ServerId, UserId, UserSessionId};
 
 /// How a user proved who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Credential {
     Token(ApiTokenId),
+    Session(UserSessionId),
 }
 
 /// Who does something.
@@ -20,6 +21,8 @@ pub enum Actor {
     Host(Option<ServerId>),
     /// The control plane by itself.
     System,
+    /// Somebody who did not prove who they are.
+    Stranger,
 }
 
 /// Where a request came from.
@@ -46,13 +49,19 @@ impl Act {
         Self { org_id, actor: Actor::System, origin: Origin::default(), at_us }
     }
 
-    /// The user behind it; `None` for hosts and the control plane itself.
+    /// The user behind it; `None` for hosts, strangers and the control plane itself.
     #[must_use]
     pub fn user_id(&self) -> Option<UserId> {
         match &self.actor {
             Actor::User { id, .. } => Some(*id),
-            Actor::Host(_) | Actor::System => None,
+            Actor::Host(_) | Actor::System | Actor::Stranger => None,
         }
+    }
+
+    /// The same done for another organisation.
+    #[must_use]
+    pub fn within(&self, org_id: OrgId) -> Self {
+        Self { org_id, ..self.clone() }
     }
 
     /// The same act, later: a run that goes on does more in its caller's name.

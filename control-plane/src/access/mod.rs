@@ -2,13 +2,21 @@
 
 mod act;
 mod permission;
+mod principal;
+mod scopes;
 mod token;
+mod used;
 
 pub use act::{Act, Actor, Credential, Origin};
 pub use permission::{Permission, Role};
-pub use token::{API_TOKEN_PREFIX, NoRandomness, Token, TokenHash};
+pub use principal::{Membership, Principal, Proof};
+pub use scopes::{Scope, Scopes, UnknownScope};
+pub use token::{API_TOKEN_PREFIX, NoRandomness, SESSION_PREFIX, Token, TokenHash};
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{fs, io, path::Path, time::Duration};
+
+pub use used::USED_EVERY_US;
+use used::Used;
 
 use muster_shared::id::{ApiTokenId, OrgId, UserId};
 
@@ -21,68 +29,78 @@ use crate::{
 /// The file in the data directory that holds the owner's API token.
 pub const OWNER_TOKEN_FILE: &str = "owner.token";
 
-/// Somebody who proved who they are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Principal {
-    /// The organisation this request is about.
-    pub org_id: OrgId,
-    pub user_id: UserId,
-    pub user_name: Arc<str>,
-    pub credential: Credential,
-    /// What the user is in [`Self::org_id`].
-    pub role: Role,
+/// How long a browser's session lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionLife {
+    /// Unused for this long, it is over.
+    pub idle: Duration,
+    /// It is over after this long in any case.
+    pub whole: Duration,
 }
 
-impl Principal {
-    /// What this caller does at `at_us`, coming from `origin`.
-    #[must_use]
-    pub fn act(&self, origin: Origin, at_us: i64) -> Act {
-        let actor = Actor::User { id: self.user_id, name: Arc::clone(&self.user_name), credential: self.credential };
-        Act { org_id: self.org_id, actor, origin, at_us }
-    }
-
-    /// Goes on only where the role has `permission`.
-    ///
-    /// # Errors
-    /// [`ErrorKind::PermissionDenied`], naming the permission.
-    pub fn require(&self, permission: Permission) -> Result<(), Error> {
-        if self.role.allows(permission) {
-            return Ok(());
-        }
-        let detail = format!("this needs the permission {}; ask an owner of the organization", permission.as_str());
-        Err(Error::new(ErrorKind::PermissionDenied, "permission_denied", detail))
+/// NIST SP 800-63B-4 asks at its second assurance level for a new sign-in after 24 hours, or after one without use.
+impl Default for SessionLife {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(3_600), whole: Duration::from_secs(24 * 3_600) }
     }
 }
 
-/// Authentication. Clones share the store.
+/// Authentication: by API tokens and by browsers' sessions. What a user may do is read anew each time, so that a changed
+/// role counts at once. Clones share the store.
 #[derive(Debug, Clone)]
 pub struct Access {
     store: Store,
+    session_life: SessionLife,
+    used: Used,
 }
 
 impl Access {
-    /// Access by the tokens in `store`.
+    /// Access by the tokens and sessions in `store`.
     #[must_use]
-    pub fn new(store: Store) -> Self {
-        Self { store }
+    pub fn new(store: Store, session_life: SessionLife) -> Self {
+        Self { used: Used::new(store.clone()), store, session_life }
     }
 
-    /// Whose token `bearer` is.
+    /// Whose token `bearer` is, acting in the organisation the token is for.
     ///
     /// # Errors
     /// [`ErrorKind::Unauthenticated`] for an unknown, expired or revoked token, without saying which.
     pub async fn authenticate(&self, bearer: &str, now_us: i64) -> Result<Principal, Error> {
-        let principal = match Token::parse(bearer, API_TOKEN_PREFIX) {
-            Some(token) => self.store.principal(&token.hash(), now_us).await?,
+        let found = match Token::parse(bearer, API_TOKEN_PREFIX) {
+            Some(token) => self.store.token_proof(&token.hash(), now_us).await?,
             None => None,
         };
-        principal.ok_or_else(|| {
-            Error::new(
-                ErrorKind::Unauthenticated,
-                "unauthenticated",
-                "a valid API token is needed: send it as `authorization: Bearer mst_…`",
-            )
-        })
+        let detail = "a valid API token is needed: send it as `authorization: Bearer mst_…`";
+        self.proven(found, now_us, detail)
+    }
+
+    /// Whose session `secret` is, acting in the organisation the user chose, else in their first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unauthenticated`] for an unknown, idle, expired or ended session, without saying which.
+    pub async fn by_session(&self, secret: &Token, now_us: i64) -> Result<Principal, Error> {
+        let idle_us = i64::try_from(self.session_life.idle.as_micros()).unwrap_or(i64::MAX);
+        let found = self.store.session_proof(&secret.hash(), now_us, now_us.saturating_sub(idle_us)).await?;
+        self.proven(found, now_us, "the session is over: sign in again")
+    }
+
+    fn proven(&self, found: Option<(Proof, Option<i64>)>, now_us: i64, otherwise: &str) -> Result<Principal, Error> {
+        let nobody = || Error::new(ErrorKind::Unauthenticated, "unauthenticated", otherwise);
+        let (proof, used_at_us) = found.ok_or_else(nobody)?;
+        let principal = proof.acting().ok_or_else(nobody)?;
+        self.used.note(principal.credential, used_at_us, now_us);
+        Ok(principal)
+    }
+
+    /// How long sessions last.
+    #[must_use]
+    pub fn session_life(&self) -> SessionLife {
+        self.session_life
+    }
+
+    /// Waits until what is known of the last use of credentials is stored.
+    pub async fn settled(&self) {
+        self.used.settled().await;
     }
 
     /// At the first start, makes the organisation and its owner, and writes the owner's API token to
@@ -136,7 +154,7 @@ mod tests {
         on_each(|store| async move {
             let folder = tempfile::tempdir().expect("a folder");
             let path = folder.path().join(OWNER_TOKEN_FILE);
-            let access = Access::new(store);
+            let access = Access::new(store, SessionLife::default());
             access.ensure_owner(folder.path(), 1).await.expect("made");
             assert_eq!(fs::metadata(&path).expect("file").permissions().mode() & 0o777, 0o600);
             let token = fs::read_to_string(&path).expect("token");
@@ -156,7 +174,7 @@ mod tests {
             let folder = tempfile::tempdir().expect("a folder");
             let left = Token::generate(API_TOKEN_PREFIX).expect("randomness");
             fs::write(folder.path().join(OWNER_TOKEN_FILE), left.reveal()).expect("written");
-            let access = Access::new(store);
+            let access = Access::new(store, SessionLife::default());
             access.ensure_owner(folder.path(), 1).await.expect("made");
             access.authenticate(left.reveal(), 2).await.expect("the owner");
         })
@@ -167,7 +185,7 @@ mod tests {
     async fn strangers_are_refused() {
         on_each(|store| async move {
             let folder = tempfile::tempdir().expect("a folder");
-            let access = Access::new(store);
+            let access = Access::new(store, SessionLife::default());
             access.ensure_owner(folder.path(), 1).await.expect("made");
             let stranger = Token::generate(API_TOKEN_PREFIX).expect("randomness");
             for text in ["", "mst_", stranger.reveal()] {
@@ -176,20 +194,5 @@ mod tests {
             }
         })
         .await;
-    }
-
-    #[test]
-    fn members_may_look_and_not_touch() {
-        let member = Principal {
-            org_id: OrgId::generate(),
-            user_id: UserId::generate(),
-            user_name: "member".into(),
-            credential: Credential::Token(ApiTokenId::generate()),
-            role: Role::Member,
-        };
-        member.require(Permission::ServersView).expect("allowed");
-        let error = member.require(Permission::ServersCreate).expect_err("refused");
-        assert_eq!(error.kind, ErrorKind::PermissionDenied);
-        assert!(error.detail.contains("org.servers.create"));
     }
 }

@@ -3,7 +3,7 @@
 macro_rules! permissions {
     ($($(#[$doc:meta])* $name:ident = $word:literal for $($role:ident)+;)*) => {
         /// Something that may be allowed.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Permission {
             $($(#[$doc])* $name,)*
         }
@@ -70,6 +70,26 @@ permissions! {
     EnvironmentsDelete = "org.environments.delete" for Owner Admin;
     QuotaView = "org.quota.view" for Owner Admin Member;
     QuotaUpdate = "org.quota.update" for Owner;
+    OrganizationView = "org.view" for Owner Admin Member ProjectAdmin ProjectMember;
+    OrganizationUpdate = "org.update" for Owner Admin;
+    OrganizationCreate = "org.create" for Owner;
+    MembersList = "org.members.list" for Owner Admin Member;
+    MembersAdd = "org.members.add" for Owner Admin;
+    MembersUpdate = "org.members.update" for Owner Admin;
+    MembersRemove = "org.members.remove" for Owner Admin;
+    UsersList = "org.users.list" for Owner Admin;
+    UsersView = "org.users.view" for Owner Admin;
+    UsersCreate = "org.users.create" for Owner Admin;
+    UsersUpdate = "org.users.update" for Owner Admin;
+    UsersDelete = "org.users.delete" for Owner Admin;
+}
+
+impl Permission {
+    /// The permission named `word`.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|permission| permission.as_str() == word)
+    }
 }
 
 /// What a user is in an organisation.
@@ -153,5 +173,8 @@ mod tests {
             assert_eq!(Role::parse(role.as_str()), Some(role));
         }
         assert_eq!(Role::parse(""), None);
+        for permission in Permission::ALL {
+            assert_eq!(Permission::parse(permission.as_str()), Some(*permission));
+        }
     }
 }

@@ -10,6 +10,8 @@ use zeroize::Zeroizing;
 
 /// The prefix of API tokens.
 pub const API_TOKEN_PREFIX: &str = "mst_";
+/// The prefix of what browsers' sessions are known by.
+pub const SESSION_PREFIX: &str = "mse_";
 const SECRET_BYTES: usize = 32;
 
 /// A token as it is handed out, once.

@@ -30,6 +30,18 @@ impl Door {
         Self { authority, over_tls }
     }
 
+    /// The host, and port where one was given, as the sender wrote it.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Whether it is the TLS door.
+    #[must_use]
+    pub fn is_over_tls(&self) -> bool {
+        self.over_tls
+    }
+
     /// Where hosts fetch the script and the agent.
     ///
     /// # Errors

@@ -3,6 +3,8 @@
 pub mod authorization;
 #[cfg(test)]
 mod canaries;
+pub mod cookie;
+pub mod csrf;
 pub mod door;
 pub mod events;
 pub mod grpc;

@@ -1,6 +1,7 @@
 //! The one authorisation table: what can be asked, and the permission it needs. REST routes name an operation; gRPC
 //! methods are found by their name. Whatever is not in this table can't be asked.
 
+use super::authorization::Admission;
 use crate::access::Permission;
 
 macro_rules! operations {
@@ -95,6 +96,31 @@ operations! {
     ListAudit => AuditView,
     ExportAudit => AuditView,
     VerifyAudit => AuditView,
+    GetOrganization => OrganizationView,
+    UpdateOrganization => OrganizationUpdate,
+    CreateOrganization => OrganizationCreate,
+    ListMembers => MembersList,
+    AddMember => MembersAdd,
+    UpdateMember => MembersUpdate,
+    RemoveMember => MembersRemove,
+    ListUsers => UsersList,
+    GetUser => UsersView,
+    CreateUser => UsersCreate,
+    UpdateUser => UsersUpdate,
+    DeleteUser => UsersDelete,
+}
+
+/// The gRPC methods that every user may call: they are about the caller.
+const SIGNED_IN_METHODS: [&str; 5] =
+    ["GetMe", "ListOrganizations", "ListApiTokens", "CreateApiToken", "RevokeApiToken"];
+
+/// Who may call a gRPC method of `muster.v1.FleetService`; `None` for a method there is not.
+#[must_use]
+pub fn admission_of_grpc_method(method: &str) -> Option<Admission> {
+    if SIGNED_IN_METHODS.contains(&method) {
+        return Some(Admission::SignedIn);
+    }
+    Operation::of_grpc_method(method).map(Admission::Guarded)
 }
 
 impl Operation {
@@ -119,7 +145,7 @@ mod tests {
         let fleet = services.clone().find(|service| service.name() == "FleetService").expect("the service");
         assert!(fleet.method.len() >= 19);
         for method in &fleet.method {
-            assert!(Operation::of_grpc_method(method.name()).is_some(), "{} has no permission", method.name());
+            assert!(admission_of_grpc_method(method.name()).is_some(), "{} has no permission", method.name());
         }
     }
 }

@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _, stream};
-use http::HeaderMap;
 use tokio::time::{Instant, sleep_until};
 
-use super::{authorization::admit, operation::Operation};
+use super::{
+    authorization::{Admission, Asked, admit},
+    operation::Operation,
+};
 use crate::{
     access::{Access, Permission, Principal},
     app::App,
@@ -23,20 +25,20 @@ pub const RECHECK: Duration = Duration::from_millis(500);
 pub struct Readmission {
     access: Access,
     clock: Clock,
-    headers: HeaderMap,
+    asked: Asked,
     operation: Operation,
     principal: Principal,
     checked: Instant,
 }
 
 impl Readmission {
-    /// `principal` was just admitted to `operation` by these `headers`.
+    /// `principal` was just admitted to `operation`, as it `asked`.
     #[must_use]
-    pub fn new(app: &App, headers: HeaderMap, operation: Operation, principal: Principal) -> Self {
+    pub fn new(app: &App, asked: Asked, operation: Operation, principal: Principal) -> Self {
         Self {
             access: app.access.clone(),
             clock: app.clock.clone(),
-            headers,
+            asked,
             operation,
             principal,
             checked: Instant::now(),
@@ -59,15 +61,16 @@ impl Readmission {
             return Ok(());
         }
         // What changes while this is found out is found by the next check.
-        let asked = Instant::now();
-        let now = admit(&self.access, &self.headers, self.operation, self.clock.now_us()).await?;
+        let looked = Instant::now();
+        let admission = Admission::Guarded(self.operation);
+        let now = admit(&self.access, &self.asked, admission, self.clock.now_us()).await?;
         let is_same =
             |permission: &Permission| now.require(*permission).is_ok() == self.principal.require(*permission).is_ok();
         if now.org_id != self.principal.org_id || !Permission::ALL.iter().all(is_same) {
             let detail = "what you may see has changed: open the stream again";
             return Err(Error::new(ErrorKind::PermissionDenied, "access_changed", detail));
         }
-        self.checked = asked;
+        self.checked = looked;
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use crate::{
     clock::Clock,
     config::{Config, Layers},
     store::{DatabaseUrl, FirstOwner},
+    users::Cost,
 };
 
 /// A control plane without doors: what comes in goes to its router.
@@ -27,17 +28,27 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) async fn open() -> Self {
-        Self::open_on(None).await
+        Self::open_with(None, Clock::system()).await
     }
 
     /// On the database given, or on SQLite in its own folder.
     pub(crate) async fn open_on(database: Option<DatabaseUrl>) -> Self {
+        Self::open_with(database, Clock::system()).await
+    }
+
+    /// With a clock of the test's own.
+    pub(crate) async fn open_at(clock: Clock) -> Self {
+        Self::open_with(None, clock).await
+    }
+
+    async fn open_with(database: Option<DatabaseUrl>, clock: Clock) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let data_dir = folder.path().join("data");
         let mut config = Config::resolve(&Layers::default()).expect("defaults");
         config.data_dir.clone_from(&data_dir);
         config.database_url = database.unwrap_or_else(|| DatabaseUrl::sqlite_in(&data_dir));
-        let (app, _writer) = App::open(config, Clock::system(), CancellationToken::new()).await.expect("opens");
+        config.password_cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+        let (app, _writer) = App::open(config, clock, CancellationToken::new()).await.expect("opens");
         let owner = std::fs::read_to_string(data_dir.join(OWNER_TOKEN_FILE)).expect("a token").trim().to_owned();
         Self { router: router(&app).await.expect("services"), app, owner, folder }
     }

@@ -53,6 +53,10 @@ resource_types! {
     Keyring = "keyring";
     Project = "project";
     Environment = "environment";
+    Member = "member";
+    User = "user";
+    ApiToken = "api_token";
+    Session = "session";
 }
 
 actions! {
@@ -86,6 +90,21 @@ actions! {
     EnvironmentUpdated = "ENVIRONMENT_UPDATED" on Environment;
     EnvironmentMoved = "ENVIRONMENT_MOVED" on Environment;
     EnvironmentDeleted = "ENVIRONMENT_DELETED" on Environment;
+    OrganizationUpdated = "ORGANIZATION_UPDATED" on Organization;
+    MemberAdded = "MEMBER_ADDED" on Member;
+    MemberUpdated = "MEMBER_UPDATED" on Member;
+    MemberRemoved = "MEMBER_REMOVED" on Member;
+    UserCreated = "USER_CREATED" on User;
+    UserUpdated = "USER_UPDATED" on User;
+    UserDeleted = "USER_DELETED" on User;
+    UserPasswordChanged = "USER_PASSWORD_CHANGED" on User;
+    UserTotpEnabled = "USER_TOTP_ENABLED" on User;
+    UserTotpDisabled = "USER_TOTP_DISABLED" on User;
+    ApiTokenCreated = "API_TOKEN_CREATED" on ApiToken;
+    ApiTokenRevoked = "API_TOKEN_REVOKED" on ApiToken;
+    SessionCreated = "SESSION_CREATED" on Session;
+    SessionDenied = "SESSION_DENIED" on Session;
+    SessionEnded = "SESSION_ENDED" on Session;
 }
 
 impl Action {

@@ -21,7 +21,7 @@ pub struct Entry {
     /// Counts the organisation's entries from 1.
     pub seq: u64,
     pub at_us: i64,
-    /// `user`, `host` or `system`.
+    /// `user`, `host`, `system` or `stranger`.
     pub actor_kind: String,
     pub actor_id: String,
     pub actor_name: String,
@@ -60,6 +60,7 @@ impl Entry {
                 ("host", server.map(|id| id.to_string()).unwrap_or_default(), String::new(), String::new())
             }
             Actor::System => ("system", String::new(), String::new(), String::new()),
+            Actor::Stranger => ("stranger", String::new(), String::new(), String::new()),
         };
         let text = |state: &Option<serde_json::Value>| state.as_ref().map(ToString::to_string).unwrap_or_default();
         let mut entry = Self {
@@ -128,5 +129,6 @@ impl Entry {
 fn told(credential: &Credential) -> String {
     match credential {
         Credential::Token(id) => format!("token {id}"),
+        Credential::Session(id) => format!("session {id}"),
     }
 }

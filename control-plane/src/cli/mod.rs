@@ -14,6 +14,7 @@ mod failure;
 mod host_key;
 mod join_tokens;
 mod keyring;
+mod members;
 mod output;
 mod power;
 mod progress;
@@ -24,6 +25,8 @@ mod ssh_keys;
 mod stats;
 mod summary;
 mod table;
+mod tokens;
+mod users;
 mod yaml;
 
 use std::io::Write;
@@ -106,6 +109,15 @@ pub enum FleetCommand {
     /// List, export and verify what was done.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Make, list and revoke your own API tokens.
+    #[command(subcommand, visible_alias = "token")]
+    Tokens(tokens::TokensCommand),
+    /// List, add, change and remove the organisation's members.
+    #[command(subcommand, visible_alias = "member")]
+    Members(members::MembersCommand),
+    /// List, make and delete the organisation's users.
+    #[command(subcommand, visible_alias = "user")]
+    Users(users::UsersCommand),
 }
 
 impl FleetCommand {
@@ -139,6 +151,9 @@ impl FleetCommand {
             Self::Hostkey(command) => command.run(&mut fleet, &mut output).await,
             Self::Agent(command) => command.run(&mut fleet, &mut output).await,
             Self::Audit(command) => command.run(&mut fleet, &mut output).await,
+            Self::Tokens(command) => command.run(&mut fleet, &mut output).await,
+            Self::Members(command) => command.run(&mut fleet, &mut output).await,
+            Self::Users(command) => command.run(&mut fleet, &mut output).await,
         }
     }
 }

@@ -73,6 +73,12 @@ settings! {
     agent_certificate_ttl: "DURATION";
     /// How long raw samples are kept, such as 7d [default: 7d]
     frame_retention: "DURATION";
+    /// How long a browser's session may lie unused, such as 1h [default: 1h]
+    session_idle_timeout: "DURATION";
+    /// How long a browser's session lasts at most, such as 24h [default: 24h]
+    session_lifetime: "DURATION";
+    /// How long an API token may live at most, such as 90d [default: 90d]
+    api_token_max_ttl: "DURATION";
     /// TLS connections served at once [default: 16384]
     max_connections: "NUMBER";
 }

@@ -12,7 +12,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 pub use layers::{Layers, ServeFlags};
 pub use value::{LogFormat, PublicUrl, TrustDomain};
 
-use crate::store::DatabaseUrl;
+use crate::{access::SessionLife, api_tokens, store::DatabaseUrl, users::Cost};
 
 /// Where the control plane listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "0.0.0.0:8443";
@@ -26,6 +26,10 @@ pub const DEFAULT_AGENT_CERTIFICATE_TTL: Duration = Duration::from_secs(24 * 360
 pub const MIN_AGENT_CERTIFICATE_TTL: Duration = Duration::from_secs(2);
 /// The longest life of an agent's certificate.
 pub const MAX_AGENT_CERTIFICATE_TTL: Duration = Duration::from_secs(90 * 24 * 3600);
+
+/// The shortest and longest a browser's session may last, used or not: what is stored of its use is up to a minute old.
+pub const MIN_SESSION_LIFE: Duration = Duration::from_secs(5 * 60);
+pub const MAX_SESSION_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// The file of settings in the data directory.
 pub const FILE_NAME: &str = "muster.toml";
@@ -56,6 +60,10 @@ pub struct Config {
     pub allow_loopback_addresses: bool,
     pub agent_certificate_ttl: Duration,
     pub frame_retention: Duration,
+    pub session_life: SessionLife,
+    pub api_token_max_ttl: Duration,
+    /// What making and trying a password costs. No setting: less would be too little.
+    pub password_cost: Cost,
     /// TLS connections served at once.
     pub max_connections: usize,
 }
@@ -100,6 +108,14 @@ impl Config {
             frame_retention: layers
                 .parse("frame_retention", |text| value::duration_between(text, Duration::from_secs(60), Duration::MAX))?
                 .unwrap_or(crate::retention::FRAMES_KEPT),
+            session_life: session_life(layers)?,
+            api_token_max_ttl: layers
+                .parse("api_token_max_ttl", |text| {
+                    let min = Duration::from_secs(api_tokens::MIN_TTL_SECONDS);
+                    value::duration_between(text, min, Duration::from_secs(api_tokens::MAX_TTL_SECONDS))
+                })?
+                .unwrap_or(api_tokens::DEFAULT_TTL),
+            password_cost: Cost::default(),
             max_connections: layers
                 .parse("max_connections", value::positive)?
                 .unwrap_or(crate::edge::limits::MAX_CONNECTIONS),
@@ -116,6 +132,15 @@ impl Config {
         let url = self.public_url.as_ref()?;
         Some(self.agent_listen.map_or_else(|| url.to_string(), |address| url.with_port(address.port()).to_string()))
     }
+}
+
+fn session_life(layers: &Layers) -> Result<SessionLife, InvalidConfig> {
+    let parse = |text: &str| value::duration_between(text, MIN_SESSION_LIFE, MAX_SESSION_LIFE);
+    let SessionLife { idle, whole } = SessionLife::default();
+    Ok(SessionLife {
+        idle: layers.parse("session_idle_timeout", parse)?.unwrap_or(idle),
+        whole: layers.parse("session_lifetime", parse)?.unwrap_or(whole),
+    })
 }
 
 fn default_listen() -> Result<SocketAddr, InvalidConfig> {

@@ -19,6 +19,7 @@ pub use names::{
     ContainerRef, Description, EnvironmentName, Fingerprint, HostName, IdempotencyKey, InvalidName, KeyPairName, Label,
     ProjectName, ServerName, Slug, Username,
 };
+pub(crate) use names::{is_label_text, names};
 pub use row::ServerRow;
 pub use secrets::SealedAuth;
 pub use server::{

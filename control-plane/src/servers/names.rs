@@ -3,14 +3,12 @@
 //! None starts with `-` (an option to some program), holds a control character, a NUL or a newline, or one of the
 //! invisible characters that reorder what a person reads.
 
-use std::{fmt, str::FromStr};
-
 /// A text that is not acceptable, and what would be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} must be {rule}")]
 pub struct InvalidName {
-    what: &'static str,
-    rule: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) rule: &'static str,
 }
 
 macro_rules! names {
@@ -27,25 +25,26 @@ macro_rules! names {
             }
         }
 
-        impl FromStr for $name {
-            type Err = InvalidName;
+        impl std::str::FromStr for $name {
+            type Err = $crate::servers::InvalidName;
 
-            fn from_str(text: &str) -> Result<Self, InvalidName> {
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
                 if $accepts(text) {
                     Ok(Self(text.to_owned()))
                 } else {
-                    Err(InvalidName { what: $what, rule: $rule })
+                    Err($crate::servers::InvalidName { what: $what, rule: $rule })
                 }
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
     )*};
 }
+pub(crate) use names;
 
 names! {
     /// A server's name, unique in its organisation.
@@ -82,7 +81,7 @@ names! {
         "1 to 128 letters, digits and _ . - that start with a letter or digit", is_container_ref;
 }
 
-fn is_label_text(text: &str) -> bool {
+pub(crate) fn is_label_text(text: &str) -> bool {
     text.chars().count() <= 100
         && text.chars().next().is_some_and(char::is_alphanumeric)
         && !text.ends_with(char::is_whitespace)

@@ -1,14 +1,13 @@
-//! Organisations, users, memberships and API tokens.
+//! The first start: an organisation, its owner, and the owner's API token.
 
 use muster_shared::id::{ApiTokenId, OrgId, UserId};
 
 use serde_json::json;
 
-use super::{Result, Store, rows::Columns as _};
+use super::{Result, Store, members::insert_membership, rows::Columns as _};
 use crate::{
-    access::{Act, Credential, Principal, Role, TokenHash},
+    access::{Act, Role, TokenHash},
     audit::{Action, Record},
-    organizations::Organization,
 };
 
 /// The organisation and owner made at the first start.
@@ -42,21 +41,6 @@ impl Store {
         row.map(|row| row.parsed("id")).transpose()
     }
 
-    /// The organisation itself.
-    ///
-    /// # Errors
-    /// [`StoreError`](super::StoreError).
-    pub async fn organization(&self, org_id: OrgId) -> Result<Option<Organization>> {
-        let row = sqlx::query("SELECT name, created_at_us FROM organizations WHERE id = $1")
-            .bind(org_id.to_string())
-            .fetch_optional(self.read())
-            .await?;
-        row.map(|row| {
-            Ok(Organization { id: org_id, name: row.value("name")?, created_at_us: row.value("created_at_us")? })
-        })
-        .transpose()
-    }
-
     /// Makes an organisation with its owner and the owner's token, all or nothing.
     ///
     /// # Errors
@@ -75,13 +59,7 @@ impl Store {
             .bind(now_us)
             .execute(&mut *tx)
             .await?;
-        sqlx::query("INSERT INTO memberships (org_id, user_id, role, created_at_us) VALUES ($1, $2, $3, $4)")
-            .bind(owner.org_id.to_string())
-            .bind(owner.user_id.to_string())
-            .bind(Role::Owner.as_str())
-            .bind(now_us)
-            .execute(&mut *tx)
-            .await?;
+        insert_membership(&mut tx, owner.org_id, owner.user_id, Role::Owner, now_us).await?;
         sqlx::query(
             "INSERT INTO api_tokens (id, org_id, user_id, name, token_sha256, created_at_us) \
              VALUES ($1, $2, $3, $4, $5, $6)",
@@ -103,32 +81,5 @@ impl Store {
         self.append_audit(&mut tx, &record.after(json!({ "owner": owner.user_name }))).await?;
         tx.commit().await?;
         Ok(())
-    }
-
-    /// Whom a token belongs to, if it is still valid. The hash is the proof: no organisation is known before it.
-    ///
-    /// # Errors
-    /// [`StoreError`](super::StoreError).
-    pub async fn principal(&self, token_hash: &TokenHash, now_us: i64) -> Result<Option<Principal>> {
-        let row = sqlx::query(
-            "SELECT t.id, t.org_id, t.user_id, u.name AS user_name, m.role FROM api_tokens t \
-             JOIN memberships m ON m.org_id = t.org_id AND m.user_id = t.user_id JOIN users u ON u.id = t.user_id \
-             WHERE t.token_sha256 = $1 AND t.revoked_at_us IS NULL \
-             AND (t.expires_at_us IS NULL OR t.expires_at_us > $2)",
-        )
-        .bind(token_hash.as_bytes())
-        .bind(now_us)
-        .fetch_optional(self.read())
-        .await?;
-        row.map(|row| {
-            Ok(Principal {
-                org_id: row.parsed("org_id")?,
-                user_id: row.parsed("user_id")?,
-                user_name: row.value::<&str>("user_name")?.into(),
-                credential: Credential::Token(row.parsed("id")?),
-                role: row.word("role", Role::parse)?,
-            })
-        })
-        .transpose()
     }
 }

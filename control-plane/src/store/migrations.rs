@@ -12,6 +12,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("migrations/0001_first.sql")),
     (2, "audit", include_str!("migrations/0002_audit.sql")),
     (4, "projects", include_str!("migrations/0004_projects.sql")),
+    (3, "people", include_str!("migrations/0003_people.sql")),
     (5, "ssh_key_pairs", include_str!("migrations/0005_ssh_key_pairs.sql")),
     (6, "health", include_str!("migrations/0006_health.sql")),
     (7, "disk_use", include_str!("migrations/0007_disk_use.sql")),

@@ -8,6 +8,7 @@
 mod access;
 mod address;
 mod agents;
+mod api_tokens;
 mod audit;
 mod certificates;
 mod commands;
@@ -20,8 +21,10 @@ mod frames;
 mod health;
 mod join_tokens;
 mod ledger;
+mod members;
 mod migrations;
 mod observations;
+mod organizations;
 mod power;
 mod projects;
 mod quota;
@@ -35,6 +38,9 @@ mod ssh_keys;
 pub(crate) mod suite;
 #[cfg(test)]
 pub(crate) mod test_database;
+mod totp;
+mod user_sessions;
+mod users;
 
 pub use access::FirstOwner;
 pub use address::{DatabaseUrl, Dialect};

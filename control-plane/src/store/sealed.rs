@@ -32,6 +32,7 @@ pub const SEALED_COLUMNS: &[SealedColumn] = &[
     of_server("ssh_password_sealed"),
     of_server("ssh_private_key_sealed"),
     of_server("ssh_key_passphrase_sealed"),
+    SealedColumn { table: "users", column: "totp_secret_sealed", row: "id", organization: None, has_revision: false },
     SealedColumn {
         table: "idempotency_keys",
         column: "body_sealed",

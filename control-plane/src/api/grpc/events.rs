@@ -1,7 +1,6 @@
 //! Following the fleet.
 
 use futures_util::StreamExt as _;
-use http::HeaderMap;
 use muster_shared::wire;
 
 use super::fleet::{Answers, Call};
@@ -10,12 +9,8 @@ use crate::{
     error::Error,
 };
 
-/// `headers`: what the call was admitted by.
-pub(super) async fn watch(
-    call: Call<wire::WatchEventsRequest>,
-    headers: HeaderMap,
-) -> Result<Answers<wire::FleetEvent>, Error> {
-    let readmission = Readmission::new(&call.app, headers, Operation::WatchEvents, call.caller);
+pub(super) async fn watch(call: Call<wire::WatchEventsRequest>) -> Result<Answers<wire::FleetEvent>, Error> {
+    let readmission = Readmission::new(&call.app, call.asked, Operation::WatchEvents, call.caller);
     let events = follow(call.app, readmission, Some(&call.request.last_event_id), call.request.samples)?;
     Ok(Box::pin(events.map(|event| Ok(event.into()))))
 }

@@ -8,11 +8,12 @@ use muster_shared::wire::{self, fleet_service_server::FleetService};
 use tonic::{Request, Response, Status};
 
 use super::{
-    agent, audit, commands, environments, events, join_tokens, keyring, monitoring, power, projects, runs, servers,
-    ssh_keys, status::to_status,
+    agent, audit, commands, environments, events, join_tokens, keyring, members, monitoring, organizations, power,
+    projects, runs, servers, ssh_keys, status::to_status, tokens, users,
 };
 use crate::{
     access::{Act, Origin, Principal},
+    api::authorization::Asked,
     app::App,
     error::Error,
 };
@@ -24,6 +25,8 @@ pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send
 pub(super) struct Call<T> {
     pub(super) app: App,
     pub(super) caller: Principal,
+    /// What the caller was admitted by.
+    pub(super) asked: Asked,
     origin: Origin,
     pub(super) request: T,
 }
@@ -50,8 +53,10 @@ impl Fleet {
         // The guard put the caller there; without one, nobody is admitted.
         let caller = request.extensions().get::<Principal>().cloned();
         let caller = caller.ok_or_else(|| Status::unauthenticated("nobody is admitted without a token"))?;
+        let asked = request.extensions().get::<Asked>().cloned();
+        let asked = asked.ok_or_else(|| Status::unauthenticated("nobody is admitted without a token"))?;
         let origin = request.extensions().get::<Origin>().cloned().unwrap_or_default();
-        Ok(Call { app: self.app.clone(), caller, origin, request: request.into_inner() })
+        Ok(Call { app: self.app.clone(), caller, asked, origin, request: request.into_inner() })
     }
 }
 
@@ -113,8 +118,7 @@ impl FleetService for Fleet {
     }
 
     async fn watch_server(&self, request: Request<wire::WatchServerRequest>) -> Answer<Self::WatchServerStream> {
-        let headers = request.metadata().clone().into_headers();
-        answer(monitoring::watch_server(self.call(request)?, headers).await)
+        answer(monitoring::watch_server(self.call(request)?).await)
     }
 
     async fn get_stats(&self, request: Request<wire::GetStatsRequest>) -> Answer<wire::ServerStats> {
@@ -122,8 +126,7 @@ impl FleetService for Fleet {
     }
 
     async fn watch_events(&self, request: Request<wire::WatchEventsRequest>) -> Answer<Self::WatchEventsStream> {
-        let headers = request.metadata().clone().into_headers();
-        answer(events::watch(self.call(request)?, headers).await)
+        answer(events::watch(self.call(request)?).await)
     }
 
     async fn create_join_token(
@@ -328,5 +331,91 @@ impl FleetService for Fleet {
 
     async fn set_quota(&self, request: Request<wire::SetQuotaRequest>) -> Answer<wire::Quota> {
         answer(projects::set_quota(self.call(request)?).await)
+    }
+
+    async fn get_me(&self, request: Request<wire::GetMeRequest>) -> Answer<wire::Me> {
+        answer(organizations::me(self.call(request)?).await)
+    }
+
+    async fn list_organizations(
+        &self,
+        request: Request<wire::ListOrganizationsRequest>,
+    ) -> Answer<wire::ListOrganizationsResponse> {
+        answer(organizations::list(self.call(request)?).await)
+    }
+
+    async fn create_organization(
+        &self,
+        request: Request<wire::CreateOrganizationRequest>,
+    ) -> Answer<wire::Organization> {
+        answer(organizations::create(self.call(request)?).await)
+    }
+
+    async fn get_organization(&self, request: Request<wire::GetOrganizationRequest>) -> Answer<wire::Organization> {
+        answer(organizations::get(self.call(request)?).await)
+    }
+
+    async fn update_organization(
+        &self,
+        request: Request<wire::UpdateOrganizationRequest>,
+    ) -> Answer<wire::Organization> {
+        answer(organizations::update(self.call(request)?).await)
+    }
+
+    async fn list_members(&self, request: Request<wire::ListMembersRequest>) -> Answer<wire::ListMembersResponse> {
+        answer(members::list(self.call(request)?).await)
+    }
+
+    async fn add_member(&self, request: Request<wire::AddMemberRequest>) -> Answer<wire::Member> {
+        answer(members::add(self.call(request)?).await)
+    }
+
+    async fn update_member(&self, request: Request<wire::UpdateMemberRequest>) -> Answer<wire::Member> {
+        answer(members::update(self.call(request)?).await)
+    }
+
+    async fn remove_member(&self, request: Request<wire::RemoveMemberRequest>) -> Answer<wire::RemoveMemberResponse> {
+        answer(members::remove(self.call(request)?).await)
+    }
+
+    async fn list_users(&self, request: Request<wire::ListUsersRequest>) -> Answer<wire::ListUsersResponse> {
+        answer(users::list(self.call(request)?).await)
+    }
+
+    async fn get_user(&self, request: Request<wire::GetUserRequest>) -> Answer<wire::User> {
+        answer(users::get(self.call(request)?).await)
+    }
+
+    async fn create_user(&self, request: Request<wire::CreateUserRequest>) -> Answer<wire::User> {
+        answer(users::create(self.call(request)?).await)
+    }
+
+    async fn update_user(&self, request: Request<wire::UpdateUserRequest>) -> Answer<wire::User> {
+        answer(users::update(self.call(request)?).await)
+    }
+
+    async fn delete_user(&self, request: Request<wire::DeleteUserRequest>) -> Answer<wire::DeleteUserResponse> {
+        answer(users::delete(self.call(request)?).await)
+    }
+
+    async fn list_api_tokens(
+        &self,
+        request: Request<wire::ListApiTokensRequest>,
+    ) -> Answer<wire::ListApiTokensResponse> {
+        answer(tokens::list(self.call(request)?).await)
+    }
+
+    async fn create_api_token(
+        &self,
+        request: Request<wire::CreateApiTokenRequest>,
+    ) -> Answer<wire::CreateApiTokenResponse> {
+        answer(tokens::create(self.call(request)?).await)
+    }
+
+    async fn revoke_api_token(
+        &self,
+        request: Request<wire::RevokeApiTokenRequest>,
+    ) -> Answer<wire::RevokeApiTokenResponse> {
+        answer(tokens::revoke(self.call(request)?).await)
     }
 }

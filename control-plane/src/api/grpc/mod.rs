@@ -11,7 +11,9 @@ mod events;
 mod fleet;
 mod join_tokens;
 mod keyring;
+mod members;
 mod monitoring;
+mod organizations;
 mod power;
 mod projects;
 mod runs;
@@ -20,6 +22,8 @@ mod ssh_keys;
 pub mod status;
 #[cfg(test)]
 mod tests;
+mod tokens;
+mod users;
 
 use axum::{
     Router,
@@ -32,9 +36,9 @@ use tonic::{Status, server::NamedService};
 
 use self::{fleet::Fleet, status::to_status};
 use super::{
-    authorization::{admit, origin},
+    authorization::{Asked, admit, origin},
     door::Door,
-    operation::Operation,
+    operation::admission_of_grpc_method,
 };
 use crate::app::App;
 
@@ -87,12 +91,14 @@ where
 
 async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
     let method = request.uri().path().rsplit('/').next().unwrap_or_default();
-    let Some(operation) = Operation::of_grpc_method(method) else {
+    let Some(admission) = admission_of_grpc_method(method) else {
         return Status::unimplemented("no such method").into_http();
     };
-    match admit(&app.access, request.headers(), operation, app.clock.now_us()).await {
+    let (mut parts, body) = request.into_parts();
+    let asked = Asked::grpc(&parts);
+    match admit(&app.access, &asked, admission, app.clock.now_us()).await {
         Ok(principal) => {
-            let (mut parts, body) = request.into_parts();
+            parts.extensions.insert(asked);
             let door = Door::of(&parts);
             let origin = origin(&parts.headers, parts.extensions.get(), None);
             parts.extensions.insert(door);

@@ -1,7 +1,6 @@
 //! Figures, and watching a server.
 
 use futures_util::StreamExt as _;
-use http::HeaderMap;
 use muster_shared::wire::{self, server_event::Kind};
 
 use super::{
@@ -27,17 +26,13 @@ pub(super) async fn stats(call: Call<wire::GetStatsRequest>) -> Result<wire::Ser
     Ok(rest::stats::stats(&call.app, &call.caller, &call.request.server).await?.into())
 }
 
-/// `headers`: what the call was admitted by.
-pub(super) async fn watch_server(
-    call: Call<wire::WatchServerRequest>,
-    headers: HeaderMap,
-) -> Result<Answers<wire::ServerEvent>, Error> {
+pub(super) async fn watch_server(call: Call<wire::WatchServerRequest>) -> Result<Answers<wire::ServerEvent>, Error> {
     if call.request.metrics {
         call.caller.require(Permission::MonitoringView)?;
     }
     let server = call.server(&call.request.server).await?.id;
     let org = call.caller.org_id;
-    let readmission = Readmission::new(&call.app, headers, Operation::WatchServer, call.caller);
+    let readmission = Readmission::new(&call.app, call.asked, Operation::WatchServer, call.caller);
     let watched = readmission.guard(watch(call.app, org, server, call.request.metrics).await?);
     Ok(Box::pin(watched.map(|watched| watched.map(event).map_err(|error| to_status(&error)))))
 }

@@ -85,7 +85,7 @@ async fn another_organization_s_things_are_not_there() {
     let mut walked = 0;
     for (method, message) in methods() {
         let names_one =
-            |field: &&prost_types::FieldDescriptorProto| matches!(field.name(), "server" | "id" | "project");
+            |field: &&prost_types::FieldDescriptorProto| matches!(field.name(), "server" | "id" | "project" | "user");
         let Some(field) = message.field.iter().find(names_one) else { continue };
         if method.name() == "CreateJoinToken" {
             continue;
@@ -105,6 +105,57 @@ async fn another_organization_s_things_are_not_there() {
     assert_eq!((code, body), (Code::NotFound, Vec::new()));
     let (code, body) = call(&api, "ListServers", Some(&stranger), framed(&[])).await;
     assert_eq!((code, body.len()), (Code::Ok, 5), "an empty list");
+}
+
+#[tokio::test]
+async fn a_call_acts_in_the_organization_its_metadata_names() {
+    let api = Api::open().await;
+    let org = api.app.access.authenticate(&api.owner, api.app.clock.now_us()).await.expect("the owner").org_id;
+    for (named, expected) in [
+        (org.to_string(), Code::Ok),
+        (muster_shared::id::OrgId::generate().to_string(), Code::NotFound),
+        ("Acme".to_owned(), Code::NotFound),
+    ] {
+        for method in ["ListServers", "ListMembers", "GetMe", "ListApiTokens"] {
+            let request = Request::builder()
+                .method("POST")
+                .uri(format!("http://fleet.example.com/muster.v1.FleetService/{method}"))
+                .header("content-type", "application/grpc")
+                .header("authorization", format!("Bearer {}", api.owner))
+                .header("x-organization-id", &named)
+                .body(Body::from(framed(&[])));
+            let response = api.router.clone().oneshot(request.expect("a request")).await.expect("an answer");
+            let status = match response.headers().get("grpc-status").cloned() {
+                Some(status) => status,
+                None => {
+                    let collected = response.into_body().collect().await.expect("a body");
+                    collected.trailers().and_then(|trailers| trailers.get("grpc-status")).cloned().expect("a status")
+                }
+            };
+            assert_eq!(code(&status), expected, "{method} in {named}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn people_over_grpc_read_like_people_over_rest() {
+    let api = Api::open().await;
+    let user = framed(&[(1, "ada"), (2, "ada@example.com"), (3, "for the first time"), (4, "admin")]);
+    let (status, body) = call(&api, "CreateUser", Some(&api.owner), user).await;
+    assert_eq!(status, Code::Ok);
+    let grpc = crate::api::model::user::User::from(wire::User::decode(&body[5..]).expect("a user"));
+    let (_, rest) = api.call("GET", "/api/v1/users/ada", &json!(null)).await;
+    assert_eq!(serde_json::to_value(grpc).expect("JSON"), rest);
+    let (status, body) =
+        call(&api, "CreateApiToken", Some(&api.owner), framed(&[(1, "t"), (3, "org.servers.list")])).await;
+    assert_eq!(status, Code::Ok);
+    let token = wire::CreateApiTokenResponse::decode(&body[5..]).expect("a token").token;
+    assert_eq!(call(&api, "ListServers", Some(&token), framed(&[])).await.0, Code::Ok);
+    assert_eq!(call(&api, "ListUsers", Some(&token), framed(&[])).await.0, Code::PermissionDenied);
+    let (status, _) = call(&api, "UpdateMember", Some(&api.owner), framed(&[(1, "ada"), (2, "member")])).await;
+    assert_eq!(status, Code::Ok);
+    assert_eq!(call(&api, "DeleteUser", Some(&api.owner), framed(&[(1, "ada")])).await.0, Code::Ok);
+    assert_eq!(call(&api, "GetUser", Some(&api.owner), framed(&[(1, "ada")])).await.0, Code::NotFound);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! REST serialises these types; gRPC converts them to and from the wire's, where an empty text, zero or absent
 //! message stands for `null`.
 
+pub mod api_token;
 pub mod audit;
 pub mod command;
 pub mod connection;
@@ -12,8 +13,12 @@ pub mod facts;
 pub mod health;
 pub mod join_token;
 pub mod keyring;
+pub mod me;
+pub mod member;
 pub mod nullable;
 pub mod number;
+pub mod organization;
+mod people_wire;
 pub mod power;
 pub mod project;
 pub mod quota;
@@ -21,11 +26,13 @@ pub mod request;
 pub mod secret;
 pub mod series;
 pub mod server;
+pub mod session;
 pub mod ssh_key;
 pub mod stats;
 pub mod structure;
 pub mod summary;
 pub mod time;
+pub mod user;
 
 /// `null` for an empty text.
 fn filled(text: String) -> Option<String> {

@@ -15,8 +15,8 @@ const ALWAYS: [Known; 3] = [
     ("504", "timeout", "It took too long; it may still be carried out"),
 ];
 const GUARDED: [Known; 2] = [
-    ("401", "unauthenticated", "No valid API token"),
-    ("403", "permission_denied", "The token's role does not allow this"),
+    ("401", "unauthenticated", "No valid API token or session"),
+    ("403", "permission_denied", "The caller's role, or the token's scopes, do not allow this"),
 ];
 const WITH_BODY: [Known; 4] = [
     ("400", "malformed_json", "The body is not JSON"),

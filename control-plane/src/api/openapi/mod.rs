@@ -18,7 +18,7 @@ use utoipa::{PartialSchema as _, ToSchema as _};
 
 use super::rest::{
     problem::ProblemBody,
-    routes::{Admission, BEARER, Routes},
+    routes::{Admission, BEARER, COOKIE, Routes},
 };
 
 /// The operation of `method` in a path's entry.
@@ -38,7 +38,7 @@ pub fn document(routes: &Routes) -> Value {
         schemas::bound_integers(&mut operation);
         schemas::describe_events(&mut operation);
         if let Some(operation) = operation.as_object_mut() {
-            errors::complete(operation, &route.path, matches!(route.admission, Admission::Guarded(_)));
+            errors::complete(operation, &route.path, route.admission != Admission::Public);
             examples::complete(operation, &components);
         }
         let path = paths.entry(route.path.clone()).or_insert_with(|| json!({}));
@@ -54,7 +54,9 @@ fn info() -> Value {
         "title": "Muster",
         "version": env!("CARGO_PKG_VERSION"),
         "description": "Bring-your-own-server fleet management. Errors are always `{\"detail\", \"code\", \
-            \"request_id\"}`; `x-request-id` names each request. Lists take `skip` and `limit`.",
+            \"request_id\"}`; `x-request-id` names each request. Lists take `skip` and `limit`. A request acts in one \
+            organization: the one that the header `x-organization-id` names, else the path, else the token's own or the \
+            session's choice.",
         "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
     })
 }
@@ -71,7 +73,12 @@ fn components(routes: &Routes) -> Value {
     json!({
         "schemas": named,
         "securitySchemes": {
-            BEARER: { "type": "http", "scheme": "bearer", "description": "An API token, `mst_…`." }
+            BEARER: { "type": "http", "scheme": "bearer", "description": "An API token, `mst_…`." },
+            COOKIE: {
+                "type": "apiKey", "in": "cookie", "name": "__Host-muster",
+                "description": "A browser's session; changes need the header `x-csrf-token`, too. Over plain HTTP the \
+                    cookie is called `muster`.",
+            },
         },
     })
 }
@@ -86,6 +93,8 @@ const TAGS: &[(&str, &str)] = &[
     ("monitoring", "Figures by the second"),
     ("audit", "Who did what, provably"),
     ("events", "What happens in the fleet, as it happens"),
+    ("people", "Organizations, their members and users"),
+    ("account", "The caller: password, second factor, sessions, tokens"),
     ("control plane", "The control plane itself"),
 ];
 

@@ -8,7 +8,10 @@ use utoipa::IntoParams;
 
 use super::{extract::Query, problem::Problem, routes::Caller};
 use crate::{
-    api::{events::follow, model::event::FleetEvent, operation::Operation, readmission::Readmission, sse},
+    api::{
+        authorization::Asked, events::follow, model::event::FleetEvent, operation::Operation, readmission::Readmission,
+        sse,
+    },
     app::App,
 };
 
@@ -45,11 +48,12 @@ pub struct EventsQuery {
 pub async fn watch_events(
     State(app): State<App>,
     Caller(caller): Caller,
+    asked: Asked,
     Query(query): Query<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let last = headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or("unreadable").to_owned());
-    let readmission = Readmission::new(&app, headers, Operation::WatchEvents, caller);
+    let readmission = Readmission::new(&app, asked, Operation::WatchEvents, caller);
     let events = follow(app, readmission, last.as_deref(), query.samples)?;
     Ok(sse::respond_numbered(events.map(|event| sse::Numbered {
         id: event.id.clone(),

@@ -16,8 +16,13 @@ pub mod host_key;
 pub mod install;
 pub mod join_tokens;
 pub mod keyring;
+pub mod me;
+pub mod members;
 pub mod monitoring;
+pub mod organizations;
 pub mod page;
+#[cfg(test)]
+mod people_tests;
 pub mod power;
 pub mod preflight;
 pub mod problem;
@@ -27,10 +32,13 @@ pub mod projects;
 pub mod quota;
 pub mod routes;
 pub mod servers;
+pub mod session;
 pub mod ssh_keys;
 pub mod stats;
 #[cfg(test)]
 mod tests;
+pub mod tokens;
+pub mod users;
 
 use axum::{Extension, Router, middleware};
 use document::Document;
@@ -150,6 +158,42 @@ pub fn routes() -> Routes {
         .guarded::<keyring::__path_get_keyring, _, _>(Operation::GetKeyring, keyring::get_keyring)
         .guarded::<keyring::__path_rotate_keyring, _, _>(Operation::RotateKeyring, keyring::rotate_keyring)
         .guarded::<keyring::__path_retire_keyring_key, _, _>(Operation::RetireKeyringKey, keyring::retire_keyring_key)
+        .signed_in::<me::__path_get_me, _, _>(me::get_me)
+        .signed_in::<me::__path_change_password, _, _>(me::change_password)
+        .signed_in::<me::__path_enroll_totp, _, _>(me::enroll_totp)
+        .signed_in::<me::__path_confirm_totp, _, _>(me::confirm_totp)
+        .signed_in::<me::__path_disable_totp, _, _>(me::disable_totp)
+        .public::<session::__path_sign_in, _, _>(session::sign_in)
+        .signed_in::<session::__path_get_session, _, _>(session::get_session)
+        .signed_in::<session::__path_update_session, _, _>(session::update_session)
+        .signed_in::<session::__path_sign_out, _, _>(session::sign_out)
+        .signed_in::<session::__path_list_sessions, _, _>(session::list_sessions)
+        .signed_in::<session::__path_end_session, _, _>(session::end_session)
+        .signed_in::<tokens::__path_list_tokens, _, _>(tokens::list_tokens)
+        .signed_in::<tokens::__path_create_token, _, _>(tokens::create_token)
+        .signed_in::<tokens::__path_revoke_token, _, _>(tokens::revoke_token)
+        .signed_in::<organizations::__path_list_organizations, _, _>(organizations::list_organizations)
+        .guarded::<organizations::__path_create_organization, _, _>(
+            Operation::CreateOrganization,
+            organizations::create_organization,
+        )
+        .guarded::<organizations::__path_get_organization, _, _>(
+            Operation::GetOrganization,
+            organizations::get_organization,
+        )
+        .guarded::<organizations::__path_update_organization, _, _>(
+            Operation::UpdateOrganization,
+            organizations::update_organization,
+        )
+        .guarded::<members::__path_list_members, _, _>(Operation::ListMembers, members::list_members)
+        .guarded::<members::__path_add_member, _, _>(Operation::AddMember, members::add_member)
+        .guarded::<members::__path_update_member, _, _>(Operation::UpdateMember, members::update_member)
+        .guarded::<members::__path_remove_member, _, _>(Operation::RemoveMember, members::remove_member)
+        .guarded::<users::__path_list_users, _, _>(Operation::ListUsers, users::list_users)
+        .guarded::<users::__path_create_user, _, _>(Operation::CreateUser, users::create_user)
+        .guarded::<users::__path_get_user, _, _>(Operation::GetUser, users::get_user)
+        .guarded::<users::__path_update_user, _, _>(Operation::UpdateUser, users::update_user)
+        .guarded::<users::__path_delete_user, _, _>(Operation::DeleteUser, users::delete_user)
         .public::<install::__path_install_sh, _, _>(install::install_sh)
         .public::<install::__path_agent_binary, _, _>(install::agent_binary)
         .public::<document::__path_openapi, _, _>(document::openapi)

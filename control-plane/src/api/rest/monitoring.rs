@@ -5,7 +5,6 @@ use axum::{
     response::Response,
 };
 use futures_util::StreamExt as _;
-use http::HeaderMap;
 use serde::Deserialize;
 use utoipa::{
     IntoParams,
@@ -15,6 +14,7 @@ use utoipa::{
 use super::{extract::Query, problem::Problem, routes::Caller};
 use crate::{
     api::{
+        authorization::Asked,
         model::{series::SeriesAnswer, summary::Summary, time::Time},
         operation::Operation,
         readmission::Readmission,
@@ -66,12 +66,12 @@ pub async fn summary(app: &App, org: muster_shared::id::OrgId, id: &str) -> Resu
 pub async fn follow_live(
     State(app): State<App>,
     Caller(caller): Caller,
+    asked: Asked,
     Path(id): Path<String>,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let org = caller.org_id;
     let server = app.servers.resolve(org, &id).await?.id;
-    let readmission = Readmission::new(&app, headers, Operation::GetSummary, caller);
+    let readmission = Readmission::new(&app, asked, Operation::GetSummary, caller);
     let watched = readmission.guard(watch(app, org, server, true).await?);
     let samples = watched.take_while(|watched| std::future::ready(watched.is_ok())).filter_map(async |watched| {
         let Ok(Watched::Sample(summary)) = watched else { return None };

@@ -10,7 +10,10 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{HeaderName, HeaderValue, StatusCode, header::WWW_AUTHENTICATE};
+use http::{
+    HeaderName, HeaderValue, StatusCode,
+    header::{RETRY_AFTER, WWW_AUTHENTICATE},
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -83,6 +86,9 @@ impl IntoResponse for Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        if let Some(seconds) = self.cause.as_ref().and_then(|cause| cause.retry_after_seconds) {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
         response.extensions_mut().insert(Arc::new(self));
         response
     }
@@ -127,7 +133,7 @@ fn request_id(request: &Request) -> String {
 fn with_body(response: Response, problem: &Problem, id: &str) -> Response {
     let body = ProblemBody { detail: problem.detail.clone(), code: problem.code.to_owned(), request_id: id.to_owned() };
     let mut rendered = (response.status(), axum::Json(body)).into_response();
-    for name in [WWW_AUTHENTICATE, http::header::ALLOW] {
+    for name in [WWW_AUTHENTICATE, RETRY_AFTER, http::header::ALLOW] {
         if let Some(value) = response.headers().get(&name) {
             rendered.headers_mut().insert(name, value.clone());
         }

@@ -1,6 +1,8 @@
 //! The route table. A route can't be added without saying who may use it, and what the OpenAPI document says of it is
 //! what is served: method and path come from the handler's own description.
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     extract::{FromRequestParts, Request, State},
@@ -23,24 +25,19 @@ use super::problem::{Problem, RequestId};
 use crate::{
     access::{Act, Principal},
     api::{
-        authorization::{admit, origin},
+        authorization::{Asked, admit, origin},
+        csrf,
         operation::Operation,
     },
     app::App,
     error::{Error, ErrorKind},
 };
 
-/// The name of the bearer scheme in the document.
-pub const BEARER: &str = "bearer";
+pub use crate::api::authorization::Admission;
 
-/// Who may use a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
-    /// Anybody.
-    Public,
-    /// Holders of a token whose role allows the operation.
-    Guarded(Operation),
-}
+/// The names of the ways to say who asks, in the document.
+pub const BEARER: &str = "bearer";
+pub const COOKIE: &str = "session";
 
 /// One route.
 pub struct Route {
@@ -70,6 +67,12 @@ impl Routes {
         self.add::<P, H, T>(Admission::Public, handler)
     }
 
+    /// Adds a route for everybody who proved who they are: it is about themselves.
+    #[must_use]
+    pub fn signed_in<P: Described, H: Handler<T, App>, T: 'static>(self, handler: H) -> Self {
+        self.add::<P, H, T>(Admission::SignedIn, handler)
+    }
+
     /// Adds a route for callers who may do `operation`.
     #[must_use]
     pub fn guarded<P: Described, H: Handler<T, App>, T: 'static>(self, operation: Operation, handler: H) -> Self {
@@ -90,7 +93,10 @@ impl Routes {
                 let needs = format!("Needs the permission `{}`.", operation.permission().as_str());
                 let told = description.description.take();
                 description.description = Some(told.map_or_else(|| needs.clone(), |told| format!("{told}\n\n{needs}")));
-                description.security = Some(vec![SecurityRequirement::new(BEARER, Vec::<String>::new())]);
+            }
+            if admission != Admission::Public {
+                let ways = [BEARER, COOKIE].map(|way| SecurityRequirement::new(way, Vec::<String>::new()));
+                description.security = Some(ways.into());
             }
             self.routes.push(Route {
                 handler: on(filter(&method), handler.clone()),
@@ -119,24 +125,32 @@ impl Routes {
         self.routes.into_iter().fold(Router::new(), |router, route| {
             let handler = match route.admission {
                 Admission::Public => route.handler,
-                Admission::Guarded(operation) => {
-                    route.handler.layer(middleware::from_fn_with_state((app.clone(), operation), guard))
-                }
+                admission => route.handler.layer(middleware::from_fn_with_state((app.clone(), admission), guard)),
             };
             router.route(&route.path, handler)
         })
     }
 }
 
-async fn guard(State((app, operation)): State<(App, Operation)>, mut request: Request, next: Next) -> Response {
-    match admit(&app.access, request.headers(), operation, app.clock.now_us()).await {
+async fn guard(State((app, admission)): State<(App, Admission)>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let asked = Asked::rest(&app.config, &parts);
+    match admit(&app.access, &asked, admission, app.clock.now_us()).await {
         Ok(principal) => {
-            request.extensions_mut().insert(principal);
-            next.run(request).await
+            parts.extensions.insert(principal);
+            if let Some(session) = asked.session() {
+                parts.extensions.insert(CsrfToken(csrf::token_of(session).into()));
+            }
+            parts.extensions.insert(asked);
+            next.run(Request::from_parts(parts, body)).await
         }
         Err(error) => Problem::from(error).into_response(),
     }
 }
+
+/// The token that the caller's session sends with changes.
+#[derive(Clone)]
+pub struct CsrfToken(pub Arc<str>);
 
 /// Who calls, as the guard found out.
 #[derive(Debug, Clone)]

@@ -12,11 +12,15 @@ use super::{
     routes::{Acting, Caller},
 };
 use crate::{
-    api::model::{
-        connection::{VmCreate, VmPatch},
-        environment::Deleted,
-        request::field,
-        server::Vm,
+    access::{Act, Principal},
+    api::{
+        model::{
+            connection::{VmCreate, VmPatch},
+            environment::Deleted,
+            request::field,
+            server::Vm,
+        },
+        operation::Operation,
     },
     app::App,
     error::Error,
@@ -125,14 +129,27 @@ pub async fn list_servers(
         (status = 422, description = "A field is not acceptable")))]
 pub async fn create_server(
     State(app): State<App>,
+    Caller(caller): Caller,
     Acting(act): Acting,
     headers: HeaderMap,
     Body(create): Body<VmCreate>,
 ) -> Result<(StatusCode, axum::Json<Vm>), Problem> {
     let key = idempotency_key(&headers)?;
+    let act = within(&caller, act, create.organization_id.as_deref())?;
     let server = create.into_server(act.org_id)?;
     let server = app.servers.create(&act, server, key.as_ref()).await?;
     Ok((StatusCode::CREATED, axum::Json(Vm::of(&server, act.at_us))))
+}
+
+/// The act in the organisation that the body names, where the caller may do as much there.
+fn within(caller: &Principal, act: Act, organization_id: Option<&str>) -> Result<Act, Error> {
+    match organization_id.and_then(|id| id.parse().ok()) {
+        Some(org) if org != act.org_id => {
+            caller.acting_in(org)?.require(Operation::CreateServer.permission())?;
+            Ok(act.within(org))
+        }
+        _ => Ok(act),
+    }
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Error> {

@@ -52,11 +52,38 @@ fn these_routes_and_no_others_are_public() {
         "/api/v1/docs/page.js",
         "/api/v1/docs/style.css",
         "/api/v1/openapi.json",
+        "/api/v1/session",
         "/healthz",
         "/install.sh",
         "/readyz",
     ];
     assert_eq!(public, expected.map(str::to_owned).into());
+}
+
+#[test]
+fn these_routes_and_no_others_are_for_everybody_who_is_signed_in() {
+    let signed_in: BTreeSet<_> = routes()
+        .iter()
+        .filter(|route| route.admission == Admission::SignedIn)
+        .map(|route| format!("{} {}", method(route), route.path))
+        .collect();
+    let expected = [
+        "DELETE /api/v1/session",
+        "DELETE /api/v1/sessions/{id}",
+        "DELETE /api/v1/tokens/{id}",
+        "GET /api/v1/me",
+        "GET /api/v1/organizations",
+        "GET /api/v1/session",
+        "GET /api/v1/sessions",
+        "GET /api/v1/tokens",
+        "PATCH /api/v1/session",
+        "POST /api/v1/me/totp",
+        "POST /api/v1/me/totp/confirm",
+        "POST /api/v1/me/totp/disable",
+        "POST /api/v1/tokens",
+        "PUT /api/v1/me/password",
+    ];
+    assert_eq!(signed_in, expected.map(str::to_owned).into());
 }
 
 #[tokio::test]
@@ -348,7 +375,8 @@ fn the_document_covers_every_route_and_refers_to_nothing_missing() {
         assert!(operation["responses"]["500"].is_object(), "{id} has no errors");
         let guarded = route.admission != Admission::Public;
         assert_eq!(operation["security"].is_array(), guarded, "{id}");
-        assert_eq!(operation["responses"]["401"].is_object(), guarded, "{id}");
+        // Signing in is public, and refused like nothing else that is.
+        assert_eq!(operation["responses"]["401"].is_object(), guarded || id == "sign_in", "{id}");
         let named: Vec<_> = route.path.split('{').skip(1).filter_map(|rest| rest.split('}').next()).collect();
         for name in named {
             let parameters = operation["parameters"].as_array().expect("parameters");
@@ -394,9 +422,14 @@ fn the_document_s_examples_are_accepted() {
     let document = openapi::document(&routes());
     let example = |name: &str| document["components"]["schemas"][name]["example"].clone();
     use crate::api::model::{
+        api_token::ApiTokenCreate,
         connection::{HostKeyAccept, SshKeyUpdate, SshPasswordUpdate, VmCreate, VmPatch},
         join_token::JoinTokenCreate,
+        me::PasswordChange,
+        member::{MemberAdd, MemberPatch},
+        session::SignIn,
         ssh_key::{SshKeyPairCreate, SshKeyPairPatch},
+        user::{UserCreate, UserPatch},
     };
     serde_json::from_value::<SshPasswordUpdate>(example("SshPasswordUpdate")).expect("SshPasswordUpdate");
     serde_json::from_value::<SshKeyUpdate>(example("SshKeyUpdate")).expect("SshKeyUpdate");
@@ -406,6 +439,16 @@ fn the_document_s_examples_are_accepted() {
     serde_json::from_value::<VmPatch>(example("VmPatch")).expect("VmPatch");
     serde_json::from_value::<HostKeyAccept>(example("HostKeyAccept")).expect("HostKeyAccept");
     serde_json::from_value::<JoinTokenCreate>(example("JoinTokenCreate")).expect("JoinTokenCreate");
+    let user: UserCreate = serde_json::from_value(example("UserCreate")).expect("UserCreate");
+    user.into_create().expect("UserCreate");
+    let user: UserPatch = serde_json::from_value(example("UserPatch")).expect("UserPatch");
+    user.into_update().expect("UserPatch");
+    let token: ApiTokenCreate = serde_json::from_value(example("ApiTokenCreate")).expect("ApiTokenCreate");
+    token.into_new().expect("ApiTokenCreate");
+    serde_json::from_value::<MemberAdd>(example("MemberAdd")).expect("MemberAdd");
+    serde_json::from_value::<MemberPatch>(example("MemberPatch")).expect("MemberPatch");
+    serde_json::from_value::<SignIn>(example("SignIn")).expect("SignIn");
+    serde_json::from_value::<PasswordChange>(example("PasswordChange")).expect("PasswordChange");
     let secret = &document["components"]["schemas"]["WriteOnly"];
     assert_eq!(secret["writeOnly"], true, "{secret}");
 }

@@ -433,7 +433,7 @@ async fn a_deleted_server_s_agent_is_told_to_retire() {
             agent_version: "0.1.0".into(),
             allowed_families: vec![Family::Observe],
         };
-        let outcome = fleet.store.open_session(&claim, NOW_US).await.expect("answered");
+        let outcome = super::sessions::open(&fleet, &claim).await;
         assert_eq!(outcome, SessionOutcome::Retired, "one that was away hears of it when it comes back");
         let standing = fleet.store.certificate(&serial).await.expect("read").expect("on record");
         assert_eq!(standing.revoked_because.as_deref(), Some("retired"));

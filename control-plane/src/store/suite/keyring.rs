@@ -8,7 +8,7 @@ use std::{
     task::Poll,
 };
 
-use muster_shared::seal::{SealError, sealed_prefix};
+use muster_shared::seal::{Place, SealError, sealed_prefix};
 
 use super::*;
 use crate::{
@@ -38,6 +38,10 @@ async fn populate(store: &Store, keyring: &Keyring) -> [Fleet; 2] {
         Fleet::sealed_by(store.clone(), keyring.clone()).await,
     ];
     for fleet in &fleets {
+        let row = fleet.user.to_string();
+        let place = Place { organization: "-", table: "users", row: &row, column: "totp_secret_sealed" };
+        let sealed = keyring.seal(&place, row.as_bytes()).expect("sealed");
+        assert!(store.begin_totp(fleet.user, &sealed).await.expect("kept"));
         for number in 0..2 {
             let pair = NewKeyPair {
                 name: format!("pair-{number}").parse().expect("a name"),

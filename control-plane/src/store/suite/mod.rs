@@ -9,6 +9,7 @@ mod faults;
 mod filter;
 mod health;
 mod keyring;
+mod people;
 mod power;
 mod retention;
 mod servers;

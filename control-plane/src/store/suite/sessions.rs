@@ -23,7 +23,7 @@ fn claim(server_id: ServerId, serial: &str, generation: u64) -> SessionClaim {
     }
 }
 
-async fn open(fleet: &Fleet, claim: &SessionClaim) -> SessionOutcome {
+pub(super) async fn open(fleet: &Fleet, claim: &SessionClaim) -> SessionOutcome {
     match enter(fleet, Entry::Open(claim.clone())).await {
         Entered::Session(outcome) => outcome,
         other => panic!("not a session: {other:?}"),
