@@ -10,8 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use muster_tests::control_plane::{ControlPlane, Database, Settings};
 
-/// Pages asked for, and how many servers each must show of `servers`.
-const PAGES: [(&str, &str, fn(usize) -> usize); 7] = [
+/// A page's name, its query, and how many servers it must show of so many.
+type Page = (&'static str, &'static str, fn(usize) -> usize);
+
+/// Pages asked for.
+const PAGES: [Page; 7] = [
     ("no filter, 100 servers", "limit=100", |servers| servers.min(100)),
     ("no filter, the last 100", "limit=100&skip=LAST", |servers| servers.min(100)),
     (

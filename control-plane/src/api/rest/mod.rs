@@ -16,6 +16,8 @@ pub mod host_key;
 pub mod install;
 pub mod join_tokens;
 pub mod keyring;
+#[cfg(test)]
+mod matrix_tests;
 pub mod me;
 pub mod members;
 pub mod monitoring;

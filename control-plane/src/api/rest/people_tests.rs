@@ -262,7 +262,7 @@ async fn a_token_never_does_more_than_its_scopes_and_its_user() {
     let made = create(&ada, json!({ "name": "t", "scopes": ["org.servers.list"] }), StatusCode::CREATED).await;
     let scoped = Who::token(made["token"].as_str().expect("a token"));
     expect(&api, &scoped, "GET", "/api/v1/vms", json!({}), StatusCode::OK).await;
-    for (method, path) in [("GET", "/api/v1/users"), ("POST", "/api/v1/join-tokens"), ("GET", "/api/v1/commands")] {
+    for (method, path) in [("GET", "/api/v1/users"), ("POST", "/api/v1/join-tokens"), ("GET", "/api/v1/audit")] {
         expect(&api, &scoped, method, path, json!({}), StatusCode::FORBIDDEN).await;
     }
     let me = expect(&api, &scoped, "GET", "/api/v1/me", json!({}), StatusCode::OK).await;

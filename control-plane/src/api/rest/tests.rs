@@ -21,7 +21,7 @@ use crate::{
 const NOBODY: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 const FINGERPRINT: &str = "SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg";
 
-fn method(route: &Route) -> Method {
+pub(super) fn method(route: &Route) -> Method {
     match route.method {
         HttpMethod::Get => Method::GET,
         HttpMethod::Post => Method::POST,
@@ -33,7 +33,7 @@ fn method(route: &Route) -> Method {
 }
 
 /// `path` with a value for each of its parameters.
-fn filled(path: &str, value: impl Fn(&str) -> String) -> String {
+pub(super) fn filled(path: &str, value: impl Fn(&str) -> String) -> String {
     let mut parts = path.split(['{', '}']).enumerate();
     parts.by_ref().map(|(nth, part)| if nth % 2 == 0 { part.to_owned() } else { value(part) }).collect()
 }
