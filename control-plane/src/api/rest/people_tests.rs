@@ -289,7 +289,7 @@ async fn a_token_never_does_more_than_its_scopes_and_its_user() {
     create(&ada, json!({ "name": "t", "scopes": ["org.nothing"] }), StatusCode::UNPROCESSABLE_ENTITY).await;
     create(&ada, json!({ "name": "t", "ttl_seconds": 59 }), StatusCode::UNPROCESSABLE_ENTITY).await;
     create(&ada, json!({ "name": "t", "ttl_seconds": 91 * 86_400 }), StatusCode::UNPROCESSABLE_ENTITY).await;
-    let short = create(&ada, json!({ "name": "short", "ttl_seconds": 60 }), StatusCode::CREATED).await;
+    let short = create(&ada, json!({ "name": "short", "ttl_seconds": 3_600 }), StatusCode::CREATED).await;
     let short = Who::token(short["token"].as_str().expect("a token"));
     let child = create(&short, json!({ "name": "child" }), StatusCode::CREATED).await;
     let list = expect(&api, &ada, "GET", "/api/v1/tokens", json!({}), StatusCode::OK).await;
