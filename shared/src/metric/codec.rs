@@ -354,7 +354,7 @@ mod tests {
             let newest = newest(encoding, &payload, &wanted).expect("encoded here");
             for (id, found) in wanted.iter().zip(&newest.values) {
                 let column = columns.values.iter().find(|(known, _)| known == id).map(|(_, column)| column);
-                let from_the_end = |back: usize| Some(column?[column?.len().checked_sub(back)?]?);
+                let from_the_end = |back: usize| column?[column?.len().checked_sub(back)?];
                 prop_assert_eq!(*found, [from_the_end(2), from_the_end(1)]);
             }
             prop_assert_eq!(newest.ticks_us, columns.ticks_us);
