@@ -1,6 +1,6 @@
 //! What the sampler says of a container on this machine, between two readings of what the Docker engine says of it.
 
-use std::{cell::RefCell, collections::BTreeMap, path::Path};
+use std::{cell::RefCell, collections::BTreeMap, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use muster_agent::{
@@ -17,6 +17,7 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
+    time::timeout,
 };
 
 const SOCKET: &str = "/var/run/docker.sock";
@@ -26,6 +27,8 @@ const TOLERANCE: f64 = 0.01;
 const MEMORY: &str = "container_memory_bytes";
 /// Page cache the container is given, so that counting it or not is a great difference.
 const CACHE_BYTES: f64 = 64.0 * 1024.0 * 1024.0;
+/// How long the engine may take to one question; then it is asked again.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// The engine's statistics of a container, taken once.
 async fn engine_says(container: &str) -> Result<Value> {
@@ -33,7 +36,8 @@ async fn engine_says(container: &str) -> Result<Value> {
     let request = format!("GET /containers/{container}/stats?stream=false&one-shot=true HTTP/1.0\r\n\r\n");
     engine.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
-    engine.read_to_string(&mut answer).await?;
+    // An engine asked at the wrong moment of a container's start may never answer that question.
+    timeout(ANSWER_LIMIT, engine.read_to_string(&mut answer)).await.context("no answer of the engine")??;
     let (_, body) = answer.split_once("\r\n\r\n").context("an HTTP answer")?;
     Ok(serde_json::from_str(body)?)
 }

@@ -9,6 +9,7 @@ use muster_tests::{
     control_plane::{ControlPlane, Settings},
     lab::{LabServer, Network, Output, Release, Variant},
     patience::{SOON, held_to},
+    wait,
 };
 use serde_json::Value;
 
@@ -64,7 +65,12 @@ async fn joins_and_stays_as_it_is(release: Release) -> Result<()> {
         let (joined, took) = join(&control_plane, &server, fetcher).await?;
         println!("{release:?}: first sample {} ms after pasting the line ({})", took.as_millis(), fetcher.line());
         assert!(took <= held_to(FIRST_SAMPLE_LIMIT), "the first sample took {took:?}");
-        let facts = control_plane.server_named(server.name()).await?.context("a server")?;
+        // Facts travel beside the samples, and are stored with those of others that came at the same moment.
+        let facts = wait::until("the host's facts", SOON, || async {
+            let server = control_plane.server_named(server.name()).await?.context("a server")?;
+            Ok(server["os_type"].is_string().then_some(server))
+        })
+        .await?;
         assert!(facts["os_type"].as_str().is_some_and(|os| os.contains("Debian")), "{facts}");
         assert_eq!(facts["os_version"], release.version());
         for unit in ["muster-agent-link", "muster-agent-executor"] {

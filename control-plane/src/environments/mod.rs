@@ -16,10 +16,7 @@ pub use environment::{
 pub use placement::Load;
 pub use refused::Refused;
 
-use muster_shared::{
-    facts::Facts,
-    id::{EnvironmentId, OrgId, ProjectId, ServerId},
-};
+use muster_shared::id::{EnvironmentId, OrgId, ProjectId, ServerId};
 
 use crate::{
     access::Act,
@@ -58,8 +55,8 @@ impl Environments {
     pub async fn create(&self, act: &Act, project: &Project, new: &NewEnvironment) -> Result<Environment> {
         let made = self.store.insert_environment(act, project.id, new).await;
         let made = made.map_err(|error| name_taken(&new.name, error))?;
-        self.settle(act.org_id, made.id, [made.server_id()]).await?;
-        self.get(act.org_id, Scope::Organization, project.id, made.id).await
+        self.tell(act.org_id, made.id, [made.server_id()]);
+        Ok(made)
     }
 
     /// The environment `id` of `project`.
@@ -117,8 +114,8 @@ impl Environments {
             (Err(error), Some(name)) => return Err(name_taken(name, error)),
             (updated, _) => updated?,
         };
-        self.settle(act.org_id, id, [before.server_id(), after.server_id()]).await?;
-        self.get(act.org_id, Scope::Organization, project, id).await
+        self.tell(act.org_id, id, [before.server_id(), after.server_id()]);
+        Ok(after)
     }
 
     /// Deletes an environment: what it counted for is free at once. Its containers stay as they are.
@@ -127,7 +124,8 @@ impl Environments {
     /// [`ErrorKind::NotFound`]; [`ErrorKind::Precondition`] for one that others replicate.
     pub async fn delete(&self, act: &Act, project: ProjectId, id: EnvironmentId) -> Result<()> {
         let before = self.store.delete_environment(act, project, id).await?;
-        self.settle(act.org_id, id, [before.server_id()]).await
+        self.tell(act.org_id, id, [before.server_id()]);
+        Ok(())
     }
 
     /// Moves environments from one server to another, all or none.
@@ -155,36 +153,13 @@ impl Environments {
         }
         let moved = self.store.migrate_environments(act, scope, source, target, &ids).await?;
         for environment in &moved {
-            for server in [source, target] {
-                self.events.publish(act.org_id, server, EventKind::EnvironmentChanged(environment.id));
-            }
+            self.tell(act.org_id, environment.id, [Some(source), Some(target)]);
         }
-        self.refresh(act.org_id, target).await?;
-        for server in [source, target] {
-            self.events.publish(act.org_id, server, EventKind::ServerChanged);
-        }
-        let now_there = self.store.environments_on(act.org_id, scope, target).await?;
-        Ok(now_there.into_iter().filter(|environment| ids.binary_search(&environment.id).is_ok()).collect())
+        Ok(moved)
     }
 
-    /// Brings the states of a server's environments up to the containers last seen on it. The facts that a host sends
-    /// do the same on their way into the store.
-    async fn refresh(&self, org: OrgId, server: ServerId) -> Result<()> {
-        let Some((json, collected_at_us)) = self.store.facts(org, server).await? else { return Ok(()) };
-        let facts: Facts = serde_json::from_slice(&json).map_err(Error::internal)?;
-        Ok(self.store.observe_environments(org, server, &facts.docker, collected_at_us).await?)
-    }
-
-    /// After a change: tells the servers concerned, and looks at the containers of the last of them.
-    async fn settle<const N: usize>(
-        &self,
-        org: OrgId,
-        id: EnvironmentId,
-        servers: [Option<ServerId>; N],
-    ) -> Result<()> {
-        if let Some(server) = servers.last().copied().flatten() {
-            self.refresh(org, server).await?;
-        }
+    /// Tells whoever watches the servers concerned.
+    fn tell<const N: usize>(&self, org: OrgId, id: EnvironmentId, servers: [Option<ServerId>; N]) {
         let mut told = None;
         for server in servers.into_iter().flatten() {
             if told.replace(server) != Some(server) {
@@ -192,7 +167,6 @@ impl Environments {
                 self.events.publish(org, server, EventKind::ServerChanged);
             }
         }
-        Ok(())
     }
 }
 

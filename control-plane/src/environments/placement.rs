@@ -84,11 +84,11 @@ pub fn has_room(server: &Server, load: &Load, coming: &Load) -> Result<(), Refus
     match admit(&capacity(server), &load.given, &coming.given) {
         Ok(()) => Ok(()),
         Err(Exceeded { resource, left, asked, .. }) => full(format!(
-            "{} {} of its {} left, {} needed",
+            "{} {unit} of its {} left, {} {unit} needed",
             written(left),
-            resource.unit(),
             resource.name(),
-            written(asked)
+            written(asked),
+            unit = resource.unit()
         )),
     }
 }

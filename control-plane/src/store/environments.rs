@@ -1,7 +1,7 @@
 //! Environments. Every change locks the organisation's quota first, then looks, then writes; the record comes last.
 
 use muster_shared::{
-    facts::Docker,
+    facts::{Docker, Facts},
     id::{EnvironmentId, OrgId, ProjectId, ServerId},
 };
 use sqlx::{AnyConnection, any::AnyRow};
@@ -174,8 +174,9 @@ impl Store {
             created_at_us: act.at_us,
             updated_at_us: act.at_us,
         };
-        admit_change(&mut tx, &limits, None, &environment).await?;
+        admit_change(&mut tx, &limits, None, &environment, server.as_ref()).await?;
         insert(&mut tx, &environment).await?;
+        let environment = settled(&mut tx, environment).await?;
         let record = Record::new(act, Action::EnvironmentCreated, environment.id, &environment.name);
         self.append_audit(&mut tx, &record.after(environment.shown())).await?;
         tx.commit().await?;
@@ -200,23 +201,26 @@ impl Store {
             return Err(Refused::ReplicaSizes.into());
         }
         let mut after = before.patched(patch, act.at_us);
+        let mut target = None;
         match patch.server_id {
             Some(Some(to)) if before.server_id() != Some(to) => {
                 let server = ready_server(&mut tx, act, to).await?;
                 after = after.moved(Some(server_of(&server)), act.at_us);
+                target = Some(server);
             }
             Some(None) if before.server.is_some() => after = after.moved(None, act.at_us),
             _ => {}
         }
-        admit_change(&mut tx, &limits, Some(&before), &after).await?;
+        admit_change(&mut tx, &limits, Some(&before), &after, target.as_ref()).await?;
         write(&mut tx, &after).await?;
         if after.sizes != before.sizes {
             for replica in replicas(&mut tx, act.org_id, id).await? {
                 let resized = Environment { sizes: after.sizes, updated_at_us: act.at_us, ..replica.clone() };
-                admit_change(&mut tx, &limits, Some(&replica), &resized).await?;
+                admit_change(&mut tx, &limits, Some(&replica), &resized, None).await?;
                 write(&mut tx, &resized).await?;
             }
         }
+        let after = settled(&mut tx, after).await?;
         self.append_audit(&mut tx, &after.change(act, &before)).await?;
         tx.commit().await?;
         Ok((before, after))
@@ -244,16 +248,24 @@ impl Store {
             let before = found.filter(|found| found.server_id() == Some(source));
             let before = before.ok_or(gone("environment on this server"))?;
             let after = before.moved(Some(server_of(&server)), act.at_us);
-            admit_change(&mut tx, &limits, Some(&before), &after).await?;
+            admit_change(&mut tx, &limits, Some(&before), &after, Some(&server)).await?;
             write(&mut tx, &after).await?;
             records.push(after.change(act, &before));
-            moved.push(after);
+            moved.push(after.id);
         }
+        look(&mut tx, act.org_id, target).await?;
+        let on_target = sqlx::query(select_environment!("AND e.server_id = $3 ORDER BY e.created_at_us, e.id"))
+            .bind(act.org_id.to_string())
+            .bind(scope.user_text())
+            .bind(target.to_string())
+            .fetch_all(&mut *tx)
+            .await?;
+        let there = on_target.iter().map(environment).collect::<Result<Vec<_>>>()?;
         for record in &records {
             self.append_audit(&mut tx, record).await?;
         }
         tx.commit().await?;
-        Ok(moved)
+        Ok(there.into_iter().filter(|there| moved.contains(&there.id)).collect())
     }
 
     /// Deletes an environment; answers it as it was.
@@ -282,26 +294,9 @@ impl Store {
         tx.commit().await?;
         Ok(before)
     }
-
-    /// Records how a server's environments run, by the containers seen on it at `seen_at_us`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn observe_environments(
-        &self,
-        org: OrgId,
-        server: ServerId,
-        docker: &Docker,
-        seen_at_us: i64,
-    ) -> Result<()> {
-        let mut tx = self.begin().await?;
-        observe(&mut tx, org, server, docker, seen_at_us).await?;
-        tx.commit().await?;
-        Ok(())
-    }
 }
 
-/// The same within a transaction.
+/// Records how a server's environments run, by the containers seen on it at `seen_at_us`.
 pub(super) async fn observe(tx: &mut Tx, org: OrgId, server: ServerId, docker: &Docker, seen_at_us: i64) -> Result<()> {
     let rows = sqlx::query(select_environment!("AND e.server_id = $3 ORDER BY e.id"))
         .bind(org.to_string())
@@ -330,6 +325,27 @@ pub(super) async fn observe(tx: &mut Tx, org: OrgId, server: ServerId, docker: &
         .await?;
     }
     Ok(())
+}
+
+/// Brings the states of a server's environments up to the containers last seen on it; what can't be read says nothing.
+async fn look(tx: &mut Tx, org: OrgId, server: ServerId) -> Result<()> {
+    let row = sqlx::query("SELECT json, collected_at_us FROM server_facts WHERE server_id = $1")
+        .bind(server.to_string())
+        .fetch_optional(&mut **tx)
+        .await?;
+    let Some(row) = row else { return Ok(()) };
+    match serde_json::from_slice::<Facts>(row.value("json")?) {
+        Ok(facts) => observe(tx, org, server, &facts.docker, row.value("collected_at_us")?).await,
+        Err(_) => Ok(()),
+    }
+}
+
+/// The environment once everything is written, with its state by the containers of its server.
+async fn settled(tx: &mut Tx, environment: Environment) -> Result<Environment> {
+    let Some(server) = environment.server_id() else { return Ok(environment) };
+    look(tx, environment.org_id, server).await?;
+    let settled = environment_in(tx, environment.org_id, Scope::Organization, environment.id).await?;
+    settled.ok_or(gone("environment"))
 }
 
 fn gone(noun: &'static str) -> StoreError {
@@ -376,11 +392,21 @@ fn server_of(server: &Server) -> ServerOf {
     ServerOf { id: server.id, name: server.name.clone() }
 }
 
-/// Lets `before` become `after`, or not: by the quota, and by the server it is to run on. The quota must be locked.
-async fn admit_change(tx: &mut Tx, limits: &Limits, before: Option<&Environment>, after: &Environment) -> Result<()> {
+/// Lets `before` become `after`, or not: by the quota, and by the server it is to run on, where that is known already
+/// `server`. The quota must be locked.
+async fn admit_change(
+    tx: &mut Tx,
+    limits: &Limits,
+    before: Option<&Environment>,
+    after: &Environment,
+    server: Option<&Server>,
+) -> Result<()> {
     let counted_before = before.map(Environment::counted).unwrap_or_default();
-    let used = used_by_environments(tx, after.org_id).await?;
-    admit(limits, &used, &after.counted().minus(&counted_before)).map_err(StoreError::OverQuota)?;
+    let added = after.counted().minus(&counted_before);
+    if added != Amounts::default() {
+        let used = used_by_environments(tx, after.org_id).await?;
+        admit(limits, &used, &added).map_err(StoreError::OverQuota)?;
+    }
     let Some(to) = after.server_id() else { return Ok(()) };
     let (was_active, was_given) = match before.filter(|before| before.server_id() == Some(to)) {
         Some(before) => (before.is_active, counted_before),
@@ -391,11 +417,16 @@ async fn admit_change(tx: &mut Tx, limits: &Limits, before: Option<&Environment>
     if coming == Load::default() {
         return Ok(());
     }
-    let server = server_in(tx, after.org_id, to).await?.ok_or(gone("server"))?;
     let on_it = counts(tx, after.org_id, to).await?;
     let load = Load { environments: on_it.active, given: on_it.given };
-    placement::has_room(&server, &load, &coming).map_err(Refused::from)?;
-    Ok(())
+    let has_room = match server {
+        Some(server) => placement::has_room(server, &load, &coming),
+        None => {
+            let server = server_in(tx, after.org_id, to).await?.ok_or(gone("server"))?;
+            placement::has_room(&server, &load, &coming)
+        }
+    };
+    Ok(has_room.map_err(Refused::from)?)
 }
 
 async fn counts(connection: &mut AnyConnection, org: OrgId, server: ServerId) -> Result<EnvironmentCounts> {

@@ -159,7 +159,8 @@ impl Session {
             Some(control_message::Kind::Deliver(deliver)) => self.deliver(&deliver).await?,
             Some(control_message::Kind::CommandAck(ack)) => self.host.history().acknowledge_command(&ack),
             Some(control_message::Kind::Ping(ping)) => {
-                self.send(agent_message::Kind::Pong(wire::Pong { nonce: ping.nonce })).await?;
+                // A stream that takes no answer any more has ended, and says so itself.
+                let _ = self.send(agent_message::Kind::Pong(wire::Pong { nonce: ping.nonce })).await;
             }
             Some(control_message::Kind::Retire(retire)) => return Ok(Some(Ended::Retired(retire.reason))),
             _ => {}

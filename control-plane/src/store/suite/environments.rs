@@ -270,7 +270,7 @@ async fn a_server_takes_what_it_is_ready_and_large_enough_for() {
         let shrink = EnvironmentPatch { cpu_milli: Some(1_000), ..EnvironmentPatch::default() };
         fleet.environments.update(&fleet.act(), project.id, moved.id, &shrink).await.expect("shrunk");
         let error = place("e", sizes(1, 3585, 1), sized).await.expect_err("no memory left");
-        assert_eq!(error.detail, "The server sized is full: 3584 MB of its RAM left, 3585 needed");
+        assert_eq!(error.detail, "The server sized is full: 3584 MB of its RAM left, 3585 MB needed");
         let grow = EnvironmentPatch { ram_mb_milli: Some(8_000_000), ..EnvironmentPatch::default() };
         let error = fleet.environments.update(&fleet.act(), project.id, moved.id, &grow).await.expect_err("over");
         assert_eq!(error.code, "server_full");
