@@ -25,3 +25,7 @@ mutations *names:
 # Licences, sources and advisories of every dependency (needs cargo-deny).
 deny:
     cargo deny --config .deny.toml check
+
+# Holds the whole API to its own document, on both databases: tests/run with this one suite, and its long limit.
+schemathesis:
+    MUSTER_TESTS_FEATURES=muster-tests/schemathesis tests/run --profile long -E 'binary(schemathesis)'

@@ -10,7 +10,7 @@ use muster_tests::{
 };
 
 /// Longest a run may take.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(1_800);
 /// Requests made up for one operation in one phase.
 const MAX_EXAMPLES: &str = "10";
 /// What is made up is the same in every run.

@@ -14,6 +14,7 @@ mod certificates;
 mod commands;
 mod disk_use;
 mod enrollment;
+mod environment_rows;
 mod environments;
 mod error;
 mod filter;

@@ -17,6 +17,8 @@ pub mod install;
 pub mod join_tokens;
 pub mod keyring;
 #[cfg(test)]
+mod login_tests;
+#[cfg(test)]
 mod matrix_tests;
 pub mod me;
 pub mod members;

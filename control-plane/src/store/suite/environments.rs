@@ -22,11 +22,11 @@ use crate::{
     store::{AuditFilter, SessionClaim, SessionOutcome, test_database::on_each},
 };
 
-fn sizes(cpu_milli: u64, ram_mb: u64, disk_gb: u64) -> Amounts {
+pub(super) fn sizes(cpu_milli: u64, ram_mb: u64, disk_gb: u64) -> Amounts {
     Amounts { cpu_milli, ram_mb_milli: ram_mb * 1000, disk_gb_milli: disk_gb * 1000 }
 }
 
-fn new_environment(name: &str, sizes: Amounts, server_id: Option<ServerId>) -> NewEnvironment {
+pub(super) fn new_environment(name: &str, sizes: Amounts, server_id: Option<ServerId>) -> NewEnvironment {
     NewEnvironment {
         name: name.parse().expect("a name"),
         environment_type: EnvironmentType::Production,
@@ -54,7 +54,7 @@ async fn patiently<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Erro
 }
 
 impl Fleet {
-    async fn project(&self, name: &str) -> Project {
+    pub(super) async fn project(&self, name: &str) -> Project {
         let new = NewProject {
             name: name.parse().expect("a name"),
             slug: None,
@@ -64,22 +64,22 @@ impl Fleet {
         self.projects.create(&self.act(), new).await.expect("a project")
     }
 
-    async fn environment(&self, project: &Project, name: &str, server: Option<ServerId>) -> Environment {
+    pub(super) async fn environment(&self, project: &Project, name: &str, server: Option<ServerId>) -> Environment {
         let new = new_environment(name, sizes(500, 1024, 10), server);
         self.environments.create(&self.act(), project, &new).await.expect("an environment")
     }
 
     /// A server without limits of its own.
-    async fn boundless(&self, name: &str, max_projects: Option<u32>) -> ServerId {
+    pub(super) async fn boundless(&self, name: &str, max_projects: Option<u32>) -> ServerId {
         let new = NewServer { declared: Resources::default(), max_projects, ..new_server(name) };
         self.servers.create(&self.act(), new, None).await.expect("a server").id
     }
 
-    async fn limit(&self, limits: LimitsPatch) -> Standing {
+    pub(super) async fn limit(&self, limits: LimitsPatch) -> Standing {
         self.quotas.set(&self.act(), &limits).await.expect("set")
     }
 
-    async fn standing(&self) -> Standing {
+    pub(super) async fn standing(&self) -> Standing {
         self.quotas.get(self.org).await.expect("a standing")
     }
 
@@ -92,7 +92,7 @@ impl Fleet {
         )
     }
 
-    async fn actions(&self) -> Vec<String> {
+    pub(super) async fn actions(&self) -> Vec<String> {
         let filter = AuditFilter { limit: 1000, ..AuditFilter::default() };
         let entries = self.store.list_audit(self.org, &filter).await.expect("read");
         entries.into_iter().map(|entry| entry.action).collect()
@@ -478,36 +478,6 @@ async fn members_see_their_projects_and_no_other() {
         assert!(fleet.projects.list(fleet.org, scope, 0, 100).await.expect("listed").is_empty());
         let error = fleet.projects.remove_member(&fleet.act(), &mine, fleet.user).await.expect_err("twice");
         assert_eq!(error.kind, ErrorKind::NotFound);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn projects_have_slugs_of_their_own_and_go_when_empty() {
-    on_each(|store| async move {
-        let (fleet, others) = (Fleet::new(store.clone()).await, Fleet::new(store).await);
-        let project = fleet.project("E-commerce Shop").await;
-        assert_eq!(project.slug.as_str(), "e-commerce-shop");
-        others.project("E-commerce Shop").await;
-        let again = NewProject {
-            name: "Another".parse().expect("a name"),
-            slug: Some(project.slug.clone()),
-            description: String::new().parse().expect("a text"),
-            odoo_version: label(""),
-        };
-        let error = fleet.projects.create(&fleet.act(), again.clone()).await.expect_err("taken");
-        assert_eq!((error.kind, error.code), (ErrorKind::Conflict, "slug_taken"));
-        let environment = fleet.environment(&project, "production", None).await;
-        let taken = new_environment("production", sizes(1, 1, 1), None);
-        let error = fleet.environments.create(&fleet.act(), &project, &taken).await.expect_err("taken");
-        assert_eq!(error.code, "name_taken");
-        let error = fleet.projects.delete(&fleet.act(), project.id).await.expect_err("not empty");
-        assert_eq!((error.kind, error.code), (ErrorKind::Precondition, "project_not_empty"));
-        fleet.environments.delete(&fleet.act(), project.id, environment.id).await.expect("deleted");
-        let theirs = others.projects.delete(&others.act(), project.id).await.expect_err("not theirs");
-        assert_eq!(theirs.kind, ErrorKind::NotFound);
-        fleet.projects.delete(&fleet.act(), project.id).await.expect("deleted");
-        fleet.projects.create(&fleet.act(), again).await.expect("the slug is free");
     })
     .await;
 }

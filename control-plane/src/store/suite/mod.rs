@@ -11,6 +11,7 @@ mod health;
 mod keyring;
 mod people;
 mod power;
+mod projects;
 mod retention;
 mod servers;
 mod sessions;
