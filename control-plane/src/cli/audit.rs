@@ -156,27 +156,46 @@ impl Walk {
 }
 
 fn conclude(walk: Walk, public_key: Option<&str>, output: &mut Output<'_>) -> Result<(), Failure> {
-    let bytes = |text: &str| hex::decode(text).unwrap_or_default();
+    let finding = find(walk, public_key);
+    output.print(&finding, draw_finding)?;
+    if finding.sound { Ok(()) } else { Err(Failure::ended_badly("the audit record is not sound")) }
+}
+
+/// What the walk adds up to. Nothing at all is no sound chain: every organisation's begins with its own making.
+fn find(walk: Walk, public_key: Option<&str>) -> Finding {
     let mut faults = Vec::new();
     if let (Some(expected), Some(end)) = (public_key, &walk.end)
         && !expected.eq_ignore_ascii_case(&end.public_key)
     {
         faults.push(format!("the end was signed with the key {}, not with the one expected", end.public_key));
     }
-    let (mut entries, key) = (0, walk.end.as_ref().map(|end| bytes(&end.public_key)).unwrap_or_default());
-    if let Some(verifier) = walk.verifier {
-        let end = walk.end.as_ref().and_then(|end| {
-            let hash = bytes(&end.hash).try_into().ok()?;
-            Some((Head { org_id: end.organization_id.parse().ok()?, seq: end.seq, hash }, bytes(&end.signature)))
-        });
-        let signed = end.as_ref().map(|(head, signature)| (*head, signature.as_slice()));
-        let found = verifier.finish(signed, &HeadVerifier::new(key));
-        entries = found.0;
-        faults.extend(found.1.iter().map(ToString::to_string));
+    let end = walk.end.as_ref().and_then(signed_end);
+    if walk.end.is_some() && end.is_none() {
+        faults.push("the end has a damaged id, hash, signature or key".to_owned());
     }
-    let finding = Finding { entries, sound: faults.is_empty(), faults, end: walk.end };
-    output.print(&finding, draw_finding)?;
-    if finding.sound { Ok(()) } else { Err(Failure::ended_badly("the audit record is not sound")) }
+    let of_end = || end.as_ref().map(|(head, ..)| Verifier::new(head.org_id));
+    let entries = match walk.verifier.or_else(of_end) {
+        Some(verifier) => {
+            let signed = end.as_ref().map(|(head, signature, _)| (*head, signature.as_slice()));
+            let key = end.as_ref().map(|(_, _, key)| key.clone()).unwrap_or_default();
+            let (entries, found) = verifier.finish(signed, &HeadVerifier::new(key));
+            faults.extend(found.iter().map(ToString::to_string));
+            entries
+        }
+        None => {
+            faults.push("there is neither an entry nor a signed end".to_owned());
+            0
+        }
+    };
+    Finding { entries, sound: faults.is_empty(), faults, end: walk.end }
+}
+
+/// The end, the signature under it and the key it says it was signed with.
+fn signed_end(end: &AuditEnd) -> Option<(Head, Vec<u8>, Vec<u8>)> {
+    let bytes = |text: &str| hex::decode(text).ok();
+    let head =
+        Head { org_id: end.organization_id.parse().ok()?, seq: end.seq, hash: bytes(&end.hash)?.try_into().ok()? };
+    Some((head, bytes(&end.signature)?, bytes(&end.public_key)?))
 }
 
 fn draw_finding(finding: &Finding) -> String {
@@ -204,4 +223,55 @@ fn draw(entries: &[AuditEntry]) -> String {
         ]
     });
     table::draw(&["SEQ", "AT", "WHO", "FROM", "ACTION", "RESOURCE"], rows.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_shared::id::OrgId;
+
+    use super::*;
+    use crate::{
+        access::Act,
+        audit::{Action, AuditSigner, Entry, GENESIS, Record},
+    };
+
+    fn exported() -> (ExportedEntry, AuditEnd) {
+        let act = Act::of_system(OrgId::generate(), 1);
+        let entry = Entry::following(&Record::new(&act, Action::OrganizationCreated, "1", "Acme"), 1, GENESIS);
+        let signer = AuditSigner::from_pkcs8(&AuditSigner::generate_pkcs8().expect("randomness")).expect("a key");
+        let head = entry.head();
+        let end = AuditEnd {
+            organization_id: head.org_id.to_string(),
+            seq: head.seq,
+            hash: hex::encode(head.hash),
+            signature: hex::encode(signer.sign(&head)),
+            public_key: hex::encode(signer.verifier().public_key()),
+        };
+        (ExportedEntry::from(entry), end)
+    }
+
+    fn walked(entry: Option<ExportedEntry>, end: Option<AuditEnd>) -> Walk {
+        let mut walk = Walk { end, ..Walk::default() };
+        if let Some(entry) = entry {
+            walk.entry(entry).expect("an entry");
+        }
+        walk
+    }
+
+    #[test]
+    fn only_a_whole_chain_with_its_end_is_sound() {
+        let (entry, end) = exported();
+        assert!(find(walked(Some(entry.clone()), Some(end.clone())), Some(&end.public_key)).sound);
+        for (entry, end, key) in [
+            (None, None, None),
+            (None, Some(end.clone()), None),
+            (Some(entry.clone()), None, None),
+            (Some(entry.clone()), Some(AuditEnd { signature: "zz".into(), ..end.clone() }), None),
+            (Some(entry.clone()), Some(exported().1), None),
+            (Some(entry), Some(end), Some("00")),
+        ] {
+            let finding = find(walked(entry, end), key);
+            assert!(!finding.sound && !finding.faults.is_empty(), "{finding:?}");
+        }
+    }
 }
