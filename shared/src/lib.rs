@@ -2,6 +2,7 @@
 //!
 //! Vocabulary, states and legal transitions are pure; the only IO-adjacent part is TLS set-up ([`tls`]).
 
+pub mod action;
 pub mod backoff;
 pub mod command;
 pub mod facts;
