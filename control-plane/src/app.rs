@@ -23,6 +23,7 @@ use crate::{
     environments::Environments,
     events::Events,
     facts::FactsRefresh,
+    hardening::Hardenings,
     health::{Checks, keep_checked},
     identity::{Identity, open::OpenError},
     ingest::{Ingest, Writer},
@@ -35,6 +36,7 @@ use crate::{
     power::Power,
     preflight::Preflight,
     projects::Projects,
+    proof::Proof,
     quota::Quotas,
     retention::keep_trimmed,
     server_deletion::ServerDeletion,
@@ -87,6 +89,8 @@ pub struct App {
     pub dialler: Dialler,
     pub facts: FactsRefresh,
     pub power: Power,
+    pub proof: Proof,
+    pub hardenings: Hardenings,
     pub checks: Checks,
     pub preflight: Preflight,
     pub counters: Counters,
@@ -187,7 +191,13 @@ impl App {
         let agent_binaries = AgentBinaries::new(&config.agent_dir);
         let connection_test =
             ConnectionTest::new(connector.clone(), agent_binaries.clone(), servers.clone(), clock.clone());
-        let entrance = Entrance::new(connector, servers.clone(), clock.clone());
+        let entrance = Entrance::new(connector.clone(), servers.clone(), clock.clone());
+        let proof = Proof::new(
+            (servers.clone(), commands.clone()),
+            sessions.clone(),
+            (entrance.clone(), connector),
+            clock.clone(),
+        );
         let bootstrap = Bootstrap {
             entrance: entrance.clone(),
             binaries: agent_binaries.clone(),
@@ -222,6 +232,8 @@ impl App {
                 agent_binaries.clone(),
                 clock.clone(),
             ),
+            hardenings: Hardenings::new(store.clone(), servers.clone(), sessions.clone(), proof.clone()),
+            proof,
             power: Power::new(store.clone(), servers.clone(), commands.clone(), sessions.clone()),
             rotation: Rotation::new(store.clone(), keyring.clone()),
             ssh_keys: SshKeyPairs::new(store.clone(), keyring.clone()),

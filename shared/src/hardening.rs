@@ -1,6 +1,6 @@
 //! The hardening profile: which items it has, what each is by default, and how a host stands towards it. Pure.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::action::{
     Item, ItemName, Port,
@@ -9,6 +9,8 @@ use crate::action::{
 
 /// Longest words about an item, in bytes; the rest is cut.
 pub const MAX_DETAIL_BYTES: usize = 1024;
+/// Most items of a document that are read.
+const MAX_ITEMS: usize = 64;
 /// Every item of the profile, in the order in which a whole profile is applied: what could lock somebody out comes last.
 pub const PROFILE: [ItemName; 7] = [
     ItemName::UnattendedUpgrades,
@@ -93,6 +95,12 @@ pub struct ItemStanding {
     pub detail: String,
 }
 
+/// Reads standings, passing over items that this version does not know: those of a newer agent.
+pub(crate) fn known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ItemStanding>, D::Error> {
+    let all = Vec::<serde_json::Value>::deserialize(deserializer)?;
+    Ok(all.into_iter().filter_map(|one| serde_json::from_value(one).ok()).take(MAX_ITEMS).collect())
+}
+
 /// How many of a hundred parts of what applies hold; `None` where nothing applies. Rounded down, so that only a whole
 /// profile is 100.
 #[must_use]
@@ -116,6 +124,13 @@ mod tests {
         assert_eq!(score([Holds, NotApplicable]), Some(100));
         assert_eq!(score([Holds, Unknown]), Some(50), "what nobody can see is not taken for granted");
         assert_eq!((score([NotApplicable]), score([])), (None, None));
+    }
+
+    #[test]
+    fn an_item_of_a_newer_agent_is_passed_over() {
+        let json = r#"[{"item":"sshd","standing":"holds"},{"item":"moat","standing":"holds"},{"item":"auditd","standing":"?"}]"#;
+        let items = known(&mut serde_json::Deserializer::from_str(json)).expect("a list");
+        assert_eq!(items.iter().map(|item| item.item).collect::<Vec<_>>(), [ItemName::Sshd]);
     }
 
     #[test]

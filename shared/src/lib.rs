@@ -6,6 +6,7 @@ pub mod action;
 pub mod backoff;
 pub mod command;
 pub mod facts;
+pub mod hardening;
 pub mod id;
 pub mod metric;
 pub mod policy;

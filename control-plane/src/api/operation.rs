@@ -60,6 +60,9 @@ operations! {
     RebootServer => ServersUpdate,
     StopServer => ServersUpdate,
     StartServer => ServersUpdate,
+    GetHardening => ServersView,
+    /// The host's own policy must allow it besides.
+    Harden => ServersSecure,
     GetCommand => CommandsView,
     ListCommands => CommandsList,
     CancelCommand => CommandsCancel,

@@ -96,6 +96,7 @@ impl Watch {
             EventKind::Sample(_)
             | EventKind::CommandUpdated { .. }
             | EventKind::EnvironmentChanged(_)
+            | EventKind::HardeningChanged
             | EventKind::ServerDeleted => Ok(None),
         }
     }

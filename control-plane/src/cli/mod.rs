@@ -11,6 +11,7 @@ mod connection;
 mod environments;
 mod facts;
 mod failure;
+mod hardening;
 mod host_key;
 mod join_tokens;
 mod keyring;
@@ -100,6 +101,8 @@ pub enum FleetCommand {
     /// List, show and cancel commands.
     #[command(subcommand)]
     Commands(commands::CommandsCommand),
+    /// Show how a server stands towards the hardening profile, or plan, apply and undo items of it.
+    Harden(hardening::HardenArgs),
     /// Decide about a server's SSH host key.
     #[command(subcommand, visible_alias = "host-key")]
     Hostkey(host_key::HostKeyCommand),
@@ -148,6 +151,7 @@ impl FleetCommand {
             Self::Summary(server) => summary::show(server, &mut fleet, &mut output).await,
             Self::Watch(server) => summary::watch(server, &mut fleet, &mut output).await,
             Self::Commands(command) => command.run(&mut fleet, &mut output).await,
+            Self::Harden(command) => command.run(&mut fleet, &mut output).await,
             Self::Hostkey(command) => command.run(&mut fleet, &mut output).await,
             Self::Agent(command) => command.run(&mut fleet, &mut output).await,
             Self::Audit(command) => command.run(&mut fleet, &mut output).await,

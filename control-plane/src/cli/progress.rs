@@ -59,6 +59,8 @@ pub(super) fn line(event: &Event) -> String {
         "status" => format!("… {}", text("message")),
         "os_info" => format!("  {} {} {}", text("name"), text("version"), text("arch")),
         "check" => check(&event.data, text("name"), text("evidence"), text("remedy")),
+        "line" => format!("    {}", text("line")),
+        "item" => item(&event.data, &text("item"), &text("outcome"), &text("detail")),
         "complete" => complete(&event.data),
         "error" => String::new(),
         other => format!("  {} {}", printable(other), printable(&event.data.to_string())),
@@ -74,6 +76,24 @@ fn check(data: &Value, name: String, evidence: String, remedy: String) -> String
     };
     let remedy = if remedy.is_empty() { remedy } else { format!("\n    → {remedy}") };
     format!("{mark} {:22} {evidence}{remedy}", name.replace('_', " "))
+}
+
+/// A change, its steps and their differences.
+fn item(data: &Value, name: &str, outcome: &str, detail: &str) -> String {
+    let mark = match outcome {
+        "applied" | "undone" | "already" => "✓",
+        "planned" => "→",
+        "not_applicable" | "nothing_to_undo" => "-",
+        _ => "✗",
+    };
+    let mut lines = vec![format!("{mark} {name:22} {}: {detail}", outcome.replace('_', " "))];
+    let steps = data.pointer("/report/steps").and_then(Value::as_array);
+    for step in steps.into_iter().flatten() {
+        let text = |name: &str| step.get(name).and_then(Value::as_str).unwrap_or_default();
+        lines.push(format!("    {}", printable(text("title"))));
+        lines.extend(text("diff").lines().map(|line| format!("      {}", printable(line))));
+    }
+    lines.join("\n")
 }
 
 fn complete(data: &Value) -> String {

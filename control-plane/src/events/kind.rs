@@ -19,6 +19,8 @@ pub enum EventKind {
     EnvironmentChanged(EnvironmentId),
     /// Its health is another, or is so for another reason.
     HealthChanged,
+    /// Some item of the hardening profile stands otherwise than before.
+    HardeningChanged,
     /// The command was made or went to another state.
     CommandChanged(CommandId),
     /// The host reported a step of the command, now stored under `seq`.
@@ -52,6 +54,7 @@ impl EventKind {
             | Self::ServerChanged
             | Self::ServerDeleted
             | Self::HealthChanged
+            | Self::HardeningChanged
             | Self::AgentOnline
             | Self::AgentOffline => Permission::ServersView,
             // Whose it is the event does not say: the server's record counts it, and whoever may list them reads again.
@@ -69,6 +72,7 @@ impl EventKind {
             | Self::ServerChanged
             | Self::ServerDeleted
             | Self::HealthChanged
+            | Self::HardeningChanged
             | Self::AgentOnline
             | Self::AgentOffline
             | Self::EnvironmentChanged(_)
@@ -87,6 +91,7 @@ impl EventKind {
             Self::ServerDeleted => "server_deleted",
             Self::EnvironmentChanged(_) => "environment_changed",
             Self::HealthChanged => "health_changed",
+            Self::HardeningChanged => "hardening_changed",
             Self::CommandChanged(_) => "command_changed",
             Self::CommandUpdated { .. } => "command_updated",
             Self::Sample(_) => "sample",

@@ -85,6 +85,7 @@ impl Turns {
             EventKind::ServerDeleted
             | EventKind::EnvironmentChanged(_)
             | EventKind::HealthChanged
+            | EventKind::HardeningChanged
             | EventKind::CommandChanged(_)
             | EventKind::CommandUpdated { .. } => false,
         };

@@ -19,6 +19,7 @@ mod environments;
 mod error;
 mod filter;
 mod frames;
+mod hardening;
 mod health;
 mod join_tokens;
 mod ledger;

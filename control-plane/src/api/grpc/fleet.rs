@@ -8,7 +8,7 @@ use muster_shared::wire::{self, fleet_service_server::FleetService};
 use tonic::{Request, Response, Status};
 
 use super::{
-    agent, audit, commands, environments, events, join_tokens, keyring, members, monitoring, organizations, power,
+    agent, audit, commands, environments, events, hardening, join_tokens, keyring, members, monitoring, organizations, power,
     projects, runs, servers, ssh_keys, status::to_status, tokens, users,
 };
 use crate::{
@@ -71,6 +71,7 @@ impl FleetService for Fleet {
     type ExportAuditStream = Answers<wire::AuditChainItem>;
     type BootstrapStream = Answers<wire::ProgressEvent>;
     type RunPreflightStream = Answers<wire::ProgressEvent>;
+    type HardenStream = Answers<wire::ProgressEvent>;
     type WatchServerStream = Answers<wire::ServerEvent>;
     type WatchEventsStream = Answers<wire::FleetEvent>;
 
@@ -107,6 +108,14 @@ impl FleetService for Fleet {
 
     async fn run_preflight(&self, request: Request<wire::RunPreflightRequest>) -> Answer<Self::RunPreflightStream> {
         answer(runs::preflight(self.call(request)?).await)
+    }
+
+    async fn get_hardening(&self, request: Request<wire::GetHardeningRequest>) -> Answer<wire::Hardening> {
+        answer(hardening::get(self.call(request)?).await)
+    }
+
+    async fn harden(&self, request: Request<wire::HardenRequest>) -> Answer<Self::HardenStream> {
+        answer(hardening::harden(self.call(request)?).await)
     }
 
     async fn refresh_facts(&self, request: Request<wire::RefreshFactsRequest>) -> Answer<wire::Server> {

@@ -16,7 +16,7 @@ pub(super) async fn bootstrap(call: Call<wire::BootstrapRequest>) -> Result<Answ
     Ok(told(call.app.bootstrap.start(&call.act(), server).await?))
 }
 
-fn told(events: ProgressStream) -> Answers<wire::ProgressEvent> {
+pub(super) fn told(events: ProgressStream) -> Answers<wire::ProgressEvent> {
     Box::pin(events.map(|event| {
         Ok(wire::ProgressEvent { event: event.event.to_owned(), data: Some(structure::to_struct(event.data)) })
     }))

@@ -188,6 +188,7 @@ fn row(world: &World, method: &Method, path: &str) -> Option<Value> {
         ("POST", "/api/v1/organizations/{org_id}/ssh-keys") => json!({ "name": "another", "key_type": "ed25519" }),
         ("POST", "/api/v1/users") => json!({ "name": "another", "password": PASSWORD, "role": "member" }),
         ("POST", "/api/v1/tokens") => json!({ "name": "another" }),
+        ("POST", "/api/v1/vms/{id}/hardening") => json!({ "mode": "plan" }),
         ("PUT", "/api/v1/me/password") => json!({ "current_password": "wrong", "new_password": PASSWORD }),
         ("POST", "/api/v1/me/totp" | "/api/v1/me/totp/disable") => json!({ "password": "wrong" }),
         ("POST", "/api/v1/me/totp/confirm") => json!({ "code": "000000" }),
@@ -230,6 +231,7 @@ fn row(world: &World, method: &Method, path: &str) -> Option<Value> {
             | "/api/v1/vms/{id}/environments"
             | "/api/v1/vms/{id}/facts"
             | "/api/v1/vms/{id}/commands"
+            | "/api/v1/vms/{id}/hardening"
             | "/api/v1/vms/{id}/stats"
             | "/api/v1/commands/{id}"
             | "/api/v1/events"

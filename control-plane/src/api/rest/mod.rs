@@ -12,6 +12,7 @@ pub mod environments;
 pub mod events;
 pub mod extract;
 pub mod facts;
+pub mod hardening;
 pub mod health;
 pub mod host_key;
 pub mod install;
@@ -121,6 +122,8 @@ pub fn routes() -> Routes {
         .guarded::<power::__path_reboot_server, _, _>(Operation::RebootServer, power::reboot_server)
         .guarded::<power::__path_stop_server, _, _>(Operation::StopServer, power::stop_server)
         .guarded::<power::__path_start_server, _, _>(Operation::StartServer, power::start_server)
+        .guarded::<hardening::__path_get_hardening, _, _>(Operation::GetHardening, hardening::get_hardening)
+        .guarded::<hardening::__path_harden_server, _, _>(Operation::Harden, hardening::harden_server)
         .guarded::<commands::__path_list_commands, _, _>(Operation::ListCommands, commands::list_commands)
         .guarded::<commands::__path_get_command, _, _>(Operation::GetCommand, commands::get_command)
         .guarded::<commands::__path_cancel_command, _, _>(Operation::CancelCommand, commands::cancel_command)
