@@ -32,6 +32,9 @@ pub enum Command {
     Executor(RoleArgs),
     /// Look at this host once and print what was found.
     Probe(ProbeArgs),
+    /// Take back changes that nobody has confirmed in time.
+    #[command(hide = true)]
+    Revert(RevertArgs),
     /// Wait, then become another program.
     #[command(hide = true)]
     After(AfterArgs),
@@ -80,6 +83,15 @@ pub struct RoleArgs {
     /// The supervisor's process; without it this one ends.
     #[arg(long, hide = true)]
     pub parent: Option<u32>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct RevertArgs {
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// Go on until no change is left that could have to be taken back.
+    #[arg(long)]
+    pub watch: bool,
 }
 
 #[derive(Debug, Clone, Args)]

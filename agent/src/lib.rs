@@ -1,5 +1,6 @@
 //! The Muster agent: samples a host, links it to the control plane, and runs the commands its owner allows.
 
+pub mod action;
 pub mod app;
 pub mod clock;
 pub mod config;

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use muster_shared::{
     command::CommandBody,
     facts::{Container, Facts},
+    id::CommandId,
     wire::{self, CommandOutcome, finished::Result as Answer, progress},
 };
 use tokio::sync::{Mutex, mpsc};
@@ -15,27 +16,34 @@ use super::{
     power::{self, Power},
     work::Work,
 };
-use crate::probe::{ProbeOptions, collect_facts, read_containers, run_preflight};
+use crate::{
+    action::engine::{Ended, Engine, Lines},
+    probe::{ProbeOptions, collect_facts, read_containers, run_preflight},
+};
+
+/// Lines of a change waiting to be passed on; more are dropped.
+const LINES: usize = 256;
 
 /// Reads this host, and ends its boot.
 pub struct HostWork {
     power: Arc<dyn Power>,
+    engine: Engine,
     /// The last facts and containers: what can't have changed since is taken over from them.
     facts: Mutex<Option<Facts>>,
     containers: Mutex<Vec<Container>>,
 }
 
 impl HostWork {
-    /// Work on this host, whose boot ends through `power`.
+    /// Work on this host, whose boot ends through `power`, and which `engine` changes.
     #[must_use]
-    pub fn new(power: Arc<dyn Power>) -> Self {
-        Self { power, facts: Mutex::default(), containers: Mutex::default() }
+    pub fn new(power: Arc<dyn Power>, engine: Engine) -> Self {
+        Self { power, engine, facts: Mutex::default(), containers: Mutex::default() }
     }
 }
 
 #[async_trait]
 impl Work for HostWork {
-    async fn run(&self, body: CommandBody, progress: mpsc::Sender<wire::Progress>) -> wire::Finished {
+    async fn run(&self, id: CommandId, body: CommandBody, progress: mpsc::Sender<wire::Progress>) -> wire::Finished {
         match body {
             CommandBody::RefreshFacts => {
                 let facts = collect_facts(&ProbeOptions::default()).await;
@@ -55,11 +63,25 @@ impl Work for HostWork {
             CommandBody::Reboot => power::reboot(self.power.as_ref(), &progress).await,
             CommandBody::Stop => power::stop(self.power.as_ref()).await,
             CommandBody::Wake(args) => power::wake(self.power.as_ref(), &args).await,
+            CommandBody::Change(args) => {
+                heard(&progress, |lines| async move { self.engine.change(id, &args, &lines).await }).await
+            }
+            CommandBody::ConfirmChange(args) => {
+                heard(&progress, |lines| async move { self.engine.confirm(&args, &lines).await }).await
+            }
         }
     }
 
-    async fn settle(&self, body: CommandBody, begun: Begun, now_us: i64) -> wire::Finished {
-        power::settle(self.power.as_ref(), &body, &begun, now_us).await
+    async fn settle(&self, id: CommandId, body: CommandBody, begun: Begun, now_us: i64) -> wire::Finished {
+        match body {
+            CommandBody::Change(args) => self.engine.settle(id, &args).await.into(),
+            // Asking again finds what the first time came to.
+            CommandBody::ConfirmChange(args) => {
+                let (lines, _) = mpsc::channel(1);
+                self.engine.confirm(&args, &lines).await.into()
+            }
+            body => power::settle(self.power.as_ref(), &body, &begun, now_us).await,
+        }
     }
 
     fn boot_id(&self) -> String {
@@ -80,6 +102,21 @@ impl Work for HostWork {
         *known = read_containers(&ProbeOptions::default(), &known).await.map_err(|error| error.to_string())?;
         serde_json::to_string(&*known).map_err(|error| error.to_string())
     }
+}
+
+/// Passes on the lines that `change` says.
+async fn heard<F>(progress: &mpsc::Sender<wire::Progress>, change: impl FnOnce(Lines) -> F) -> wire::Finished
+where
+    F: Future<Output = Ended>,
+{
+    let (lines, mut said) = mpsc::channel(LINES);
+    let pass_on = async {
+        while let Some(line) = said.recv().await {
+            let _ = progress.send(wire::Progress { kind: Some(progress::Kind::Line(line)) }).await;
+        }
+    };
+    let (ended, ()) = tokio::join!(change(lines), pass_on);
+    ended.into()
 }
 
 fn answered(answer: serde_json::Result<Answer>) -> wire::Finished {

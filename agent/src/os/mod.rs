@@ -7,7 +7,7 @@
 pub mod boot;
 pub mod cgroup;
 pub mod interfaces;
-mod invocation;
+pub mod invocation;
 pub mod mounts;
 pub mod packages;
 pub mod platform;

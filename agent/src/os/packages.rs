@@ -137,6 +137,36 @@ pub fn is_installed(manager: PackageManager, code: Option<i32>, stdout: &str) ->
     }
 }
 
+/// Asks for the names of all installed packages; [`listed`] reads the answer.
+#[must_use]
+pub fn list(manager: PackageManager) -> Invocation {
+    match manager {
+        PackageManager::Apt => {
+            Invocation::new("dpkg-query", &["--show", "--showformat=${db:Status-Status} ${Package}\\n"], QUERY_WITHIN)
+        }
+        PackageManager::Dnf | PackageManager::Yum => {
+            Invocation::new("rpm", &["--query", "--all", "--queryformat=installed %{NAME}\\n"], QUERY_WITHIN)
+        }
+        PackageManager::Apk => Invocation::new("apk", &["info", "--quiet"], QUERY_WITHIN),
+        PackageManager::Pacman => Invocation::new("pacman", &["--query", "--quiet"], QUERY_WITHIN),
+    }
+}
+
+/// Reads the answer to [`list`]: its standard output. Sorted, each once.
+#[must_use]
+pub fn listed(manager: PackageManager, stdout: &str) -> Vec<String> {
+    let name = |line: &str| match manager {
+        PackageManager::Apt | PackageManager::Dnf | PackageManager::Yum => {
+            line.strip_prefix("installed ").map(str::to_owned)
+        }
+        PackageManager::Apk | PackageManager::Pacman => Some(line.to_owned()),
+    };
+    let mut names: Vec<String> = stdout.lines().filter_map(|line| name(line.trim())).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
 /// Reads how [`refresh`], [`install`] or [`remove`] ended from its exit code and what it said on both streams. Success is
 /// the program's own word: whether a package is there afterwards is for [`query`] to tell.
 #[must_use]
@@ -264,6 +294,14 @@ mod tests {
         }
         assert!(!is_installed(PackageManager::Apt, Some(1), ""));
         assert!(is_installed(PackageManager::Dnf, Some(0), "") && !is_installed(PackageManager::Pacman, Some(1), ""));
+    }
+
+    #[test]
+    fn all_that_is_installed_is_listed_once() {
+        let said = "installed libc6\nconfig-files exim4\ninstalled adduser\ninstalled libc6\n";
+        assert_eq!(listed(PackageManager::Apt, said), ["adduser", "libc6"]);
+        assert_eq!(listed(PackageManager::Pacman, "zlib\nbash\n"), ["bash", "zlib"]);
+        assert!(list(PackageManager::Apt).line().contains("${db:Status-Status} ${Package}\\n"));
     }
 
     #[test]

@@ -17,7 +17,9 @@ pub const MAX_COMMENT_BYTES: usize = 128;
 /// An argument that is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidArgument {
-    #[error("a user's name is 1 to {MAX_USER_BYTES} letters, digits, dots, underscores and hyphens, and starts with a letter or an underscore")]
+    #[error(
+        "a user's name is 1 to {MAX_USER_BYTES} letters, digits, dots, underscores and hyphens, and starts with a letter or an underscore"
+    )]
     User,
     #[error("a unit's name is 1 to {MAX_UNIT_BYTES} letters, digits and :_.@- and starts with a letter or a digit")]
     Unit,
@@ -25,7 +27,9 @@ pub enum InvalidArgument {
     Port,
     #[error("a network is an address, a slash and a prefix, without bits beyond the prefix")]
     Network,
-    #[error("a public key is one line of OpenSSH's: its type, its base64 and at most a short printable comment; neither options nor DSA")]
+    #[error(
+        "a public key is one line of OpenSSH's: its type, its base64 and at most a short printable comment; neither options nor DSA"
+    )]
     Key,
     #[error("{0} is out of range")]
     Range(&'static str),
@@ -181,8 +185,12 @@ impl Cidr {
     #[must_use]
     pub fn contains(self, address: IpAddr) -> bool {
         match (self.network, address.to_canonical()) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => (network.to_bits() ^ address.to_bits()) & mask_v4(self.prefix) == 0,
-            (IpAddr::V6(network), IpAddr::V6(address)) => (network.to_bits() ^ address.to_bits()) & mask_v6(self.prefix) == 0,
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                (network.to_bits() ^ address.to_bits()) & mask_v4(self.prefix) == 0
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                (network.to_bits() ^ address.to_bits()) & mask_v6(self.prefix) == 0
+            }
             _ => false,
         }
     }
@@ -285,7 +293,11 @@ impl FromStr for PublicKey {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b" @._:+=/,()#-".contains(&byte);
             (1..=MAX_COMMENT_BYTES).contains(&comment.len()) && comment.trim() == comment && comment.bytes().all(plain)
         });
-        if KEY_TYPES.contains(&kind) && is_key && is_short { Ok(Self(text.to_owned())) } else { Err(InvalidArgument::Key) }
+        if KEY_TYPES.contains(&kind) && is_key && is_short {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidArgument::Key)
+        }
     }
 }
 
@@ -311,8 +323,26 @@ mod tests {
     fn hostile_words_are_none() {
         let long = "a".repeat(1 << 20);
         let hostile = [
-            "", "-oProxyCommand=touch", "--help", "$(touch /c)", "`id`", "a b", "a\nb", "a\0", "a;b", "../x", "a/b", "ü", "a\r",
-            "%x", "a=b", "*", "a'b", "a\"b", "\u{202e}a", long.as_str(),
+            "",
+            "-oProxyCommand=touch",
+            "--help",
+            "$(touch /c)",
+            "`id`",
+            "a b",
+            "a\nb",
+            "a\0",
+            "a;b",
+            "../x",
+            "a/b",
+            "ü",
+            "a\r",
+            "%x",
+            "a=b",
+            "*",
+            "a'b",
+            "a\"b",
+            "\u{202e}a",
+            long.as_str(),
         ];
         for text in hostile {
             assert!(text.parse::<UserName>().is_err(), "{text:?}");
@@ -326,15 +356,32 @@ mod tests {
 
     #[test]
     fn networks_have_no_bits_beyond_their_prefix() {
-        for (text, shown) in [("203.0.113.0/24", "203.0.113.0/24"), ("10.0.0.7", "10.0.0.7/32"), ("0.0.0.0/0", "0.0.0.0/0"), ("2001:db8::/32", "2001:db8::/32"), ("::/0", "::/0")] {
+        for (text, shown) in [
+            ("203.0.113.0/24", "203.0.113.0/24"),
+            ("10.0.0.7", "10.0.0.7/32"),
+            ("0.0.0.0/0", "0.0.0.0/0"),
+            ("2001:db8::/32", "2001:db8::/32"),
+            ("::/0", "::/0"),
+        ] {
             assert_eq!(text.parse::<Cidr>().expect(text).to_string(), shown);
         }
-        for text in ["10.0.0.7/8", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/+8", "10.0.0.0/08x", "host/8", "10.0.0.0/8/8"] {
+        for text in [
+            "10.0.0.7/8",
+            "10.0.0.0/33",
+            "::/129",
+            "10.0.0.0/",
+            "10.0.0.0/+8",
+            "10.0.0.0/08x",
+            "host/8",
+            "10.0.0.0/8/8",
+        ] {
             assert_eq!(text.parse::<Cidr>(), Err(InvalidArgument::Network), "{text}");
         }
         let office: Cidr = "203.0.113.0/24".parse().expect("a network");
         let inside = |text: &str| office.contains(text.parse().expect("an address"));
-        assert!(inside("203.0.113.9") && inside("::ffff:203.0.113.9") && !inside("203.0.114.1") && !inside("2001:db8::1"));
+        assert!(
+            inside("203.0.113.9") && inside("::ffff:203.0.113.9") && !inside("203.0.114.1") && !inside("2001:db8::1")
+        );
     }
 
     #[test]
@@ -343,7 +390,8 @@ mod tests {
         assert_eq!(named.body(), KEY);
         assert_eq!(KEY.parse::<PublicKey>().expect("a key").body(), KEY);
         let mismatch = KEY.replacen("ssh-ed25519", "ssh-rsa", 1);
-        let wrong = [mismatch.as_str(), "ssh-ed25519", "ssh-ed25519 AAAA", "ssh-dss AAAAB3NzaC1kc3MAAAAA", "ssh-ed25519  x"];
+        let wrong =
+            [mismatch.as_str(), "ssh-ed25519", "ssh-ed25519 AAAA", "ssh-dss AAAAB3NzaC1kc3MAAAAA", "ssh-ed25519  x"];
         for text in wrong {
             assert_eq!(text.parse::<PublicKey>(), Err(InvalidArgument::Key), "{text}");
         }

@@ -27,18 +27,27 @@ pub struct Shape {
 #[serde(tag = "phase", rename_all = "snake_case")]
 pub enum Phase {
     /// The steps before `step` are done; nothing of `step` has begun.
-    Ready { step: u32 },
+    Ready {
+        step: u32,
+    },
     /// What `step` replaces is on disk; its effect may have begun.
-    Applying { step: u32 },
+    Applying {
+        step: u32,
+    },
     /// Every step is done.
     Verifying,
     /// Verified; it is taken back unless somebody says that the way in still works.
     Awaiting,
     Committed,
     /// The inverse of `step` may have begun.
-    Undoing { step: u32, failed: bool },
+    Undoing {
+        step: u32,
+        failed: bool,
+    },
     /// Every inverse was tried; what had read the changed files reads them again.
-    Refreshing { failed: bool },
+    Refreshing {
+        failed: bool,
+    },
     Undone,
     /// Something could not be taken back; it may be tried again.
     UndoFailed,
@@ -83,7 +92,9 @@ pub enum Event {
     /// Somebody wants it taken back.
     UndoAsked,
     /// A new process found it unfinished, and whether the host is as asked for.
-    Found { holds: bool },
+    Found {
+        holds: bool,
+    },
 }
 
 /// An event that does not belong to the phase.
@@ -156,7 +167,9 @@ impl Life {
             (Phase::Ready { .. }, Event::NotArmed | Event::NotBegun) | (Phase::Applying { .. }, Event::NotApplied) => {
                 self.undoing()
             }
-            (Phase::Applying { step }, Event::Applied) if step + 1 < self.shape.steps => Phase::Ready { step: step + 1 },
+            (Phase::Applying { step }, Event::Applied) if step + 1 < self.shape.steps => {
+                Phase::Ready { step: step + 1 }
+            }
             (Phase::Applying { .. }, Event::Applied) => Phase::Verifying,
             (Phase::Verifying, Event::Holds) if self.armed => Phase::Awaiting,
             (Phase::Verifying, Event::Holds) => Phase::Committed,

@@ -41,12 +41,24 @@ impl Model {
                 self.in_force[step as usize] = true;
                 if well { Event::Applied } else { Event::NotApplied }
             }
-            Deed::Verify => if well { Event::Holds } else { Event::HoldsNot },
+            Deed::Verify => {
+                if well {
+                    Event::Holds
+                } else {
+                    Event::HoldsNot
+                }
+            }
             Deed::Invert(step) => {
                 self.in_force[step as usize] &= !well;
                 if well { Event::Inverted } else { Event::NotInverted }
             }
-            Deed::Refresh => if well { Event::Refreshed } else { Event::NotRefreshed },
+            Deed::Refresh => {
+                if well {
+                    Event::Refreshed
+                } else {
+                    Event::NotRefreshed
+                }
+            }
         };
         self.life.handle(event).expect("the deed's own event");
     }
@@ -96,9 +108,7 @@ impl Model {
 }
 
 fn shapes() -> impl Strategy<Value = Shape> {
-    (1..6u32).prop_flat_map(|steps| {
-        prop::option::of(0..steps).prop_map(move |arm_before| Shape { steps, arm_before })
-    })
+    (1..6u32).prop_flat_map(|steps| prop::option::of(0..steps).prop_map(move |arm_before| Shape { steps, arm_before }))
 }
 
 proptest! {
