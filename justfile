@@ -29,3 +29,7 @@ deny:
 # Holds the whole API to its own document, on both databases: tests/run with this one suite, and its long limit.
 schemathesis:
     MUSTER_TESTS_FEATURES=muster-tests/schemathesis tests/run --profile long -E 'binary(schemathesis)'
+
+# No lock-out: at least 200 broken changes on eight real servers, about half an hour. Seeded by MUSTER_LOCKOUT_SEED.
+lockout:
+    MUSTER_LOCKOUT_RUNS=208 MUSTER_LOCKOUT_SERVERS=8 tests/run --profile long --no-capture -E 'test(whatever_breaks_the_way_in)'

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use muster_shared::action::{Item, ItemName};
 
 use super::{
+    harden,
     host::Host,
     items::{AddToDockerGroup, ConfigureSudo, FreeDisk, FreePorts, InstallDocker, StartDocker},
     plan::{AnyChange, Change, Plan, Refused},
@@ -19,14 +20,7 @@ pub fn change_of(item: &Item) -> Box<dyn AnyChange> {
         Item::ConfigureSudo(args) => Box::new(ConfigureSudo(args.clone())),
         Item::FreeDisk(args) => Box::new(FreeDisk(*args)),
         Item::FreePorts(args) => Box::new(FreePorts(args.clone())),
-        Item::Sshd(_)
-        | Item::UnattendedUpgrades
-        | Item::Fail2ban(_)
-        | Item::Firewall(_)
-        | Item::DockerDaemon(_)
-        | Item::Auditd
-        | Item::Ipv6Off
-        | Item::AuthorizedKey(_) => Box::new(NotHere(item.name())),
+        item => harden::change(item).unwrap_or_else(|| Box::new(NotHere(item.name()))),
     }
 }
 

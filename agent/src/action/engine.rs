@@ -14,6 +14,7 @@ use muster_shared::{
         ChangeArgs, ConfirmArgs, Item, Mode,
         life::{Deed, Event, Life, Phase, Shape},
     },
+    hardening::ItemStanding,
     id::CommandId,
 };
 use tokio::{
@@ -24,6 +25,7 @@ use tokio::{
 pub use self::{effects::service_state, ending::Ended};
 use super::{
     deadman::Deadman,
+    harden,
     host::Host,
     plan::{AnyChange, Plan, Refused},
     record::{Deadline, Lock, Record, Records},
@@ -138,6 +140,11 @@ impl Engine {
         self.carry_on(&mut record, lines).await;
         self.disarm_if_idle(&record).await;
         Ok(Ended::of(&record, Mode::Undo, reports))
+    }
+
+    /// How this host stands towards the hardening profile, as it was last applied here. Reads only.
+    pub async fn assess(&self) -> Vec<ItemStanding> {
+        harden::assess(self.host.as_ref(), |name| self.records.newest_in_force(name).map(|record| record.item)).await
     }
 
     /// Keeps a change that waits for it.

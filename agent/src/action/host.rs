@@ -15,7 +15,7 @@ pub use self::{files::MAX_FILE_BYTES, programs::OUTPUT_BYTES};
 use super::step::{Call, Owner};
 use crate::{
     os::{Platform, boot::Boot},
-    probe::{ProbeOptions, collect_facts, program},
+    probe::{ProbeOptions, listening, program},
 };
 
 /// A regular file.
@@ -194,7 +194,7 @@ impl Host for LiveHost {
     }
 
     async fn listening(&self) -> Vec<ListeningPort> {
-        collect_facts(&ProbeOptions::default()).await.listening
+        listening(&ProbeOptions::default()).await
     }
 
     async fn ask(&self, call: &Call) -> Result<Said, String> {

@@ -17,6 +17,7 @@ pub mod catalogue;
 pub mod deadman;
 pub mod diff;
 pub mod engine;
+pub mod harden;
 pub mod host;
 pub mod items;
 pub mod plan;

@@ -1,11 +1,15 @@
 //! The host's own answers: probing in earnest.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use muster_shared::{
     command::CommandBody,
     facts::{Container, Facts},
+    hardening::ItemStanding,
     id::CommandId,
     wire::{self, CommandOutcome, finished::Result as Answer, progress},
 };
@@ -21,6 +25,8 @@ use crate::{
     probe::{ProbeOptions, collect_facts, read_containers, run_preflight},
 };
 
+/// How often the hardening profile is looked at: programs are run for it, so less often than facts are read.
+const ASSESS_EVERY: Duration = Duration::from_secs(110);
 /// Lines of a change waiting to be passed on; more are dropped.
 const LINES: usize = 256;
 
@@ -28,6 +34,8 @@ const LINES: usize = 256;
 pub struct HostWork {
     power: Arc<dyn Power>,
     engine: Engine,
+    /// When the hardening profile was last looked at; `None` after a change.
+    assessed: Mutex<Option<Instant>>,
     /// The last facts and containers: what can't have changed since is taken over from them.
     facts: Mutex<Option<Facts>>,
     containers: Mutex<Vec<Container>>,
@@ -37,7 +45,13 @@ impl HostWork {
     /// Work on this host, whose boot ends through `power`, and which `engine` changes.
     #[must_use]
     pub fn new(power: Arc<dyn Power>, engine: Engine) -> Self {
-        Self { power, engine, facts: Mutex::default(), containers: Mutex::default() }
+        Self { power, engine, assessed: Mutex::default(), facts: Mutex::default(), containers: Mutex::default() }
+    }
+
+    async fn assess(&self) -> Vec<ItemStanding> {
+        let standings = self.engine.assess().await;
+        *self.assessed.lock().await = Some(Instant::now());
+        standings
     }
 }
 
@@ -46,7 +60,8 @@ impl Work for HostWork {
     async fn run(&self, id: CommandId, body: CommandBody, progress: mpsc::Sender<wire::Progress>) -> wire::Finished {
         match body {
             CommandBody::RefreshFacts => {
-                let facts = collect_facts(&ProbeOptions::default()).await;
+                let mut facts = collect_facts(&ProbeOptions::default()).await;
+                facts.hardening = self.assess().await;
                 let json = serde_json::to_string(&facts);
                 *self.facts.lock().await = Some(facts);
                 answered(json.map(Answer::FactsJson))
@@ -64,7 +79,11 @@ impl Work for HostWork {
             CommandBody::Stop => power::stop(self.power.as_ref()).await,
             CommandBody::Wake(args) => power::wake(self.power.as_ref(), &args).await,
             CommandBody::Change(args) => {
-                heard(&progress, |lines| async move { self.engine.change(id, &args, &lines).await }).await
+                let finished =
+                    heard(&progress, |lines| async move { self.engine.change(id, &args, &lines).await }).await;
+                // What was known of the profile may be wrong now.
+                *self.assessed.lock().await = None;
+                finished
             }
             CommandBody::ConfirmChange(args) => {
                 heard(&progress, |lines| async move { self.engine.confirm(&args, &lines).await }).await
@@ -91,7 +110,12 @@ impl Work for HostWork {
     async fn facts_json(&self) -> Result<String, String> {
         let mut last = self.facts.lock().await;
         let options = ProbeOptions { previous: last.take(), ..ProbeOptions::default() };
-        let facts = collect_facts(&options).await;
+        let mut facts = collect_facts(&options).await;
+        let is_fresh = self.assessed.lock().await.is_some_and(|at| at.elapsed() < ASSESS_EVERY);
+        facts.hardening = match options.previous {
+            Some(previous) if is_fresh => previous.hardening,
+            _ => self.assess().await,
+        };
         let json = serde_json::to_string(&facts).map_err(|error| error.to_string());
         *last = Some(facts);
         json

@@ -17,7 +17,7 @@ use muster_shared::facts::Facts;
 pub use self::{
     cli::{ProbeArgs, ProbeError, run},
     docker::{EngineError, read_containers},
-    facts::collect_facts,
+    facts::{collect_facts, listening},
     preflight::run_preflight,
 };
 

@@ -77,7 +77,10 @@ impl HardenArgs {
 
 fn confirm(what: &str) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::usage(format!("nobody is here to ask whether to {what}"), "add --yes, or look with --plan"));
+        return Err(Failure::usage(
+            format!("nobody is here to ask whether to {what}"),
+            "add --yes, or look with --plan",
+        ));
     }
     let unheard = |_| Failure::usage("the question could not be asked", "add --yes");
     let mut asked = std::io::stderr();
@@ -88,15 +91,23 @@ fn confirm(what: &str) -> Result<(), Failure> {
 }
 
 fn draw(hardening: &ServerHardening) -> String {
-    let time = |time: Option<crate::api::model::time::Time>| time.map_or_else(|| "-".to_owned(), |time| time.to_string());
+    let time =
+        |time: Option<crate::api::model::time::Time>| time.map_or_else(|| "-".to_owned(), |time| time.to_string());
     let row = |item: &HardeningItem| {
-        vec![item.item.clone(), item.standing.replace('_', " "), time(item.since), time(item.held_until), item.detail.clone()]
+        vec![
+            item.item.clone(),
+            item.standing.replace('_', " "),
+            time(item.since),
+            time(item.held_until),
+            item.detail.clone(),
+        ]
     };
     let rows: Vec<_> = hardening.items.iter().map(row).collect();
     if rows.is_empty() {
         return "the host has not told yet how it stands: is its agent connected?\n".to_owned();
     }
-    let score = hardening.score.map_or_else(|| "nothing applies here".to_owned(), |score| format!("score {score} of 100"));
+    let score =
+        hardening.score.map_or_else(|| "nothing applies here".to_owned(), |score| format!("score {score} of 100"));
     format!("{score}\n{}", table::draw(&["ITEM", "STANDING", "SINCE", "HELD UNTIL", "SEEN"], rows))
 }
 

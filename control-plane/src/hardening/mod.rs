@@ -83,7 +83,8 @@ impl Hardenings {
         self.servers.get(act.org_id, server).await?;
         let wish = Wish { items: in_order(&wish.items)?, ..wish };
         if !self.sessions.is_online(server) {
-            let detail = "the server's agent is not connected, so nobody there could do it; start the server or its agent";
+            let detail =
+                "the server's agent is not connected, so nobody there could do it; start the server or its agent";
             return Err(Error::new(ErrorKind::Precondition, "agent_offline", detail));
         }
         let permit = Arc::clone(&self.runs).try_acquire_owned().map_err(|_| {

@@ -8,7 +8,7 @@ use muster_shared::{
 };
 use serde_json::json;
 
-use super::{Hardenings, Result, Wish, wanted::is_guarded, wanted};
+use super::{Hardenings, Result, Wish, wanted, wanted::is_guarded};
 use crate::{
     access::Act,
     error::{Error, ErrorKind},
@@ -33,7 +33,9 @@ impl Hardenings {
             progress.status(item.as_str(), &format!("{} {item}...", word(wish.mode)));
             let args = match wish.mode {
                 // An undo takes back what was done, whatever was asked for then.
-                Mode::Undo => default_item(*item).ok_or_else(|| Error::internal("an item of the profile has a default"))?,
+                Mode::Undo => {
+                    default_item(*item).ok_or_else(|| Error::internal("an item of the profile has a default"))?
+                }
                 Mode::Plan | Mode::Apply => wanted(*item, &wish.options, proven.as_ref()).map_err(Error::internal)?,
             };
             let args = ChangeArgs { item: args, mode: wish.mode };
@@ -143,9 +145,14 @@ fn told(item: ItemName, mode: Mode, made: &Made) -> serde_json::Value {
         Confirmation::NotNeeded => (None, why_of(made)),
         Confirmation::Given(Proven::Login { username, method }) => {
             let method = method.as_str();
-            (Some(json!({ "kind": "login", "username": username, "method": method })), "applied, proven and kept".into())
+            (
+                Some(json!({ "kind": "login", "username": username, "method": method })),
+                "applied, proven and kept".into(),
+            )
         }
-        Confirmation::Given(Proven::Handshake) => (Some(json!({ "kind": "handshake" })), "applied, proven and kept".into()),
+        Confirmation::Given(Proven::Handshake) => {
+            (Some(json!({ "kind": "handshake" })), "applied, proven and kept".into())
+        }
         Confirmation::Withheld(why) => (None, format!("not confirmed, so the host takes it back: {why}")),
     };
     json!({

@@ -21,7 +21,7 @@ pub struct Options {
 
 /// The items whose change a host takes back unless it is confirmed.
 #[must_use]
-pub fn is_guarded(item: ItemName) -> bool {
+pub(super) fn is_guarded(item: ItemName) -> bool {
     matches!(item, ItemName::Sshd | ItemName::Firewall | ItemName::Ipv6Off)
 }
 
@@ -95,7 +95,7 @@ mod tests {
             ssh_from: vec!["203.0.113.0/24".parse().expect("a network")],
         };
         let Ok(Item::Firewall(args)) = wanted(ItemName::Firewall, &options, None) else { panic!("no firewall") };
-        assert_eq!((args.open_ports, args.ssh_from), (vec![Port::HTTPS], options.ssh_from));
+        assert_eq!((args.open_ports, args.ssh_from), (vec![Port::HTTPS], options.ssh_from.clone()));
         let Ok(Item::Firewall(usual)) = wanted(ItemName::Firewall, &Options::default(), None) else { panic!("none") };
         assert_eq!(usual.open_ports, [Port::HTTP, Port::HTTPS]);
         assert!(wanted(ItemName::FreeDisk, &options, None).is_err());

@@ -15,7 +15,6 @@ use super::{
 use crate::{
     commands::{self, Recorded},
     error::{Error, ErrorKind},
-    events::EventKind,
     ingest::Incoming,
     metrics::head::Head,
     servers::FactsRow,

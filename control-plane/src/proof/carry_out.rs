@@ -65,7 +65,8 @@ impl Proof {
     ) -> Result<Made, Error> {
         let org = act.org_id;
         if !self.sessions.is_online(server) {
-            let detail = "the server's agent is not connected, so nobody there could do it; start the server or its agent";
+            let detail =
+                "the server's agent is not connected, so nobody there could do it; start the server or its agent";
             return Err(Error::new(ErrorKind::Precondition, "agent_offline", detail));
         }
         let item = args.item.name();

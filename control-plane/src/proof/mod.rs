@@ -149,7 +149,9 @@ impl Proof {
         let facts = self.servers.facts(server.org_id, server.id).await?.map(|(facts, _)| facts).unwrap_or_default();
         let told = facts.sshd.as_ref().and_then(|sshd| sshd.ports.first().copied());
         let port = server.ssh.as_ref().map(|ssh| ssh.port).or(told).unwrap_or(crate::servers::DEFAULT_SSH_PORT);
-        let own = || facts.interfaces.iter().flat_map(|interface| &interface.addresses).find(|address| is_dialled(&address.ip));
+        let own = || {
+            facts.interfaces.iter().flat_map(|interface| &interface.addresses).find(|address| is_dialled(&address.ip))
+        };
         let host = server.addresses.host().or_else(|| own().map(|address| address.ip.clone()));
         Ok(host.map(|host| (host, port)))
     }

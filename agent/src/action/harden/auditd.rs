@@ -46,7 +46,8 @@ impl Change for Auditd {
     async fn gather(&self, host: &dyn Host) -> Result<Evidence, Refused> {
         let platform = host.platform();
         let rules = host.list("/etc/audit/rules.d").into_iter().filter(|name| name.ends_with(".rules"));
-        let is_ruled = rules.into_iter().any(|name| rules_docker(&look::text(host, &format!("/etc/audit/rules.d/{name}"))));
+        let is_ruled =
+            rules.into_iter().any(|name| rules_docker(&look::text(host, &format!("/etc/audit/rules.d/{name}"))));
         Ok(Evidence {
             is_container: look::is_container(host),
             manager: platform.package_manager,

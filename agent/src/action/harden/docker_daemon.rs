@@ -52,7 +52,8 @@ impl Change for DockerDaemon {
         let is_installed = host.has_program("dockerd");
         let state = look::service(host, UNIT).await;
         let format = "{{.LiveRestoreEnabled}} {{.Swarm.LocalNodeState}}";
-        let info = if state.running { look::ask_maybe(host, "docker", &["info", "--format", format]).await } else { None };
+        let info =
+            if state.running { look::ask_maybe(host, "docker", &["info", "--format", format]).await } else { None };
         let (live, swarm) = info.as_deref().and_then(|info| info.trim().split_once(' ')).unzip();
         let has_folder = host.has_directory(FOLDER).unwrap_or(false);
         let arguments = if state.running { running_arguments(host).await } else { String::new() };
@@ -139,7 +140,8 @@ async fn running_arguments(host: &dyn Host) -> String {
 /// The file's new text; `None` where nothing is missing. Limits count for the drivers that know them; a driver that was
 /// chosen stays.
 fn merged(before: &str, args: &DockerDaemonArgs) -> Result<Option<String>, Refused> {
-    let unreadable = |why: String| Refused::new("malformed", format!("{FILE} {why}; mend it by hand, it is not replaced"));
+    let unreadable =
+        |why: String| Refused::new("malformed", format!("{FILE} {why}; mend it by hand, it is not replaced"));
     let mut settings: Map<String, Value> = match before.trim() {
         "" => Map::new(),
         text => serde_json::from_str(text).map_err(|error| unreadable(format!("can't be read ({error})")))?,
@@ -156,7 +158,8 @@ fn merged(before: &str, args: &DockerDaemonArgs) -> Result<Option<String>, Refus
             changed = true;
         }
         let options = settings.entry("log-opts").or_insert_with(|| json!({}));
-        let options = options.as_object_mut().ok_or_else(|| unreadable("has log-opts that are no object".to_owned()))?;
+        let options =
+            options.as_object_mut().ok_or_else(|| unreadable("has log-opts that are no object".to_owned()))?;
         let wanted =
             [("max-size", format!("{}m", args.log_max_megabytes)), ("max-file", args.log_max_files.to_string())];
         for (name, value) in wanted {
@@ -215,15 +218,24 @@ mod tests {
     #[test]
     fn what_can_not_be_read_is_not_replaced() {
         for text in ["{", "[]", "{\"log-opts\": 3}", "{\"a\": 1,}"] {
-            assert_eq!(merged(text, &DockerDaemonArgs::default()).map_err(|refused| refused.code), Err("malformed"), "{text}");
+            assert_eq!(
+                merged(text, &DockerDaemonArgs::default()).map_err(|refused| refused.code),
+                Err("malformed"),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn containers_run_on_in_both_directions() {
         let titles: Vec<String> = plan(&running()).expect("a plan").iter().map(Step::title).collect();
-        assert_eq!(titles, [format!("write {FILE}"), "reload docker".into(), "restart docker; containers run on".into()]);
-        let Some(Step::Run { inverse: Some(inverse), .. }) = plan(&running()).expect("a plan").pop() else { panic!("no restart") };
+        assert_eq!(
+            titles,
+            [format!("write {FILE}"), "reload docker".into(), "restart docker; containers run on".into()]
+        );
+        let Some(Step::Run { inverse: Some(inverse), .. }) = plan(&running()).expect("a plan").pop() else {
+            panic!("no restart")
+        };
         assert!(inverse.line().contains("reload"), "{}", inverse.line());
         let swarm = Evidence { is_swarm: true, ..running() };
         let titles: Vec<String> = plan(&swarm).expect("a plan").iter().map(Step::title).collect();
@@ -240,7 +252,10 @@ mod tests {
     fn mode_and_owner_of_a_file_that_was_there_stay() {
         let steps = plan(&with_file("{}")).expect("a plan");
         assert!(matches!(steps[0], Step::WriteFile { mode: 0o600, .. }));
-        let done = Evidence { live_restore: Some(true), ..with_file(&merged("", &DockerDaemonArgs::default()).expect("text").expect("changed")) };
+        let done = Evidence {
+            live_restore: Some(true),
+            ..with_file(&merged("", &DockerDaemonArgs::default()).expect("text").expect("changed"))
+        };
         assert_eq!(plan(&done).expect("a plan"), []);
         let nowhere = Evidence { is_installed: false, ..running() };
         assert_eq!(plan(&nowhere).expect_err("not there").code, NOT_APPLICABLE);

@@ -88,9 +88,8 @@ impl Change for Fail2ban {
         }
         let mut steps = Vec::new();
         if !evidence.has_program {
-            let packages = packages(evidence).ok_or_else(|| {
-                Refused::new(NOT_APPLICABLE, "no package manager is known here that has fail2ban")
-            })?;
+            let packages = packages(evidence)
+                .ok_or_else(|| Refused::new(NOT_APPLICABLE, "no package manager is known here that has fail2ban"))?;
             let install = |names: Vec<String>| Step::InstallPackages { names, keeps_data: false };
             steps.extend(packages.into_iter().map(install));
         }
@@ -191,8 +190,11 @@ mod tests {
 
     #[test]
     fn the_journal_is_read_where_there_is_one_and_the_real_ports_are_watched() {
-        let expected =
-            ["install fail2ban, python3-systemd".to_owned(), format!("write {FILE}"), "enable and start fail2ban".into()];
+        let expected = [
+            "install fail2ban, python3-systemd".to_owned(),
+            format!("write {FILE}"),
+            "enable and start fail2ban".into(),
+        ];
         assert_eq!(titles(&bookworm()), expected);
         let jail = item().jail(&bookworm());
         assert!(jail.contains("backend = systemd\nport = 22,2222\nmaxretry = 3\n"), "{jail}");
@@ -212,7 +214,8 @@ mod tests {
             let expected = [format!("write {FILE}"), "restart fail2ban".to_owned()];
             assert_eq!(titles(&Evidence { jail: Some(jail), ..running.clone() }), expected, "{jail:?}");
         }
-        let not_at_boot = Evidence { jail: Some((3, 3600)), service: ServiceState { enabled: false, running: true }, ..running };
+        let not_at_boot =
+            Evidence { jail: Some((3, 3600)), service: ServiceState { enabled: false, running: true }, ..running };
         assert_eq!(titles(&not_at_boot), ["enable and start fail2ban"]);
     }
 

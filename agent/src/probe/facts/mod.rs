@@ -17,7 +17,7 @@ mod virtualization;
 
 use std::{collections::BTreeMap, fmt::Display};
 
-use muster_shared::facts::{Facts, Inotify};
+use muster_shared::facts::{Facts, Inotify, ListeningPort};
 
 use super::{ProbeOptions, docker, host::Host};
 use crate::os::{Platform, cgroup, interfaces};
@@ -52,6 +52,15 @@ pub async fn collect_facts(options: &ProbeOptions) -> Facts {
         }
     }
     facts
+}
+
+/// Who listens on which port, and nothing else.
+pub async fn listening(options: &ProbeOptions) -> Vec<ListeningPort> {
+    let host = Host::new(&options.root);
+    let read = tokio::task::spawn_blocking(move || sockets::listening(&host, &Processes::read(&host)));
+    let mut listening = read.await.unwrap_or_default();
+    sockets::name_activated(&mut listening, options).await;
+    listening
 }
 
 /// [`collect_facts`] without the one fact that takes seconds.

@@ -8,8 +8,8 @@ use muster_shared::wire::{self, fleet_service_server::FleetService};
 use tonic::{Request, Response, Status};
 
 use super::{
-    agent, audit, commands, environments, events, hardening, join_tokens, keyring, members, monitoring, organizations, power,
-    projects, runs, servers, ssh_keys, status::to_status, tokens, users,
+    agent, audit, commands, environments, events, hardening, join_tokens, keyring, members, monitoring, organizations,
+    power, projects, runs, servers, ssh_keys, status::to_status, tokens, users,
 };
 use crate::{
     access::{Act, Origin, Principal},

@@ -110,7 +110,8 @@ impl TryFrom<HardenRequest> for Wish {
             return Err(too_many("ports and networks", MAX_ENTRIES));
         }
         let item = |word: &String| {
-            word.parse::<ItemName>().map_err(|_| Error::invalid("unknown_item", format!("{word:?} is no item of the profile")))
+            word.parse::<ItemName>()
+                .map_err(|_| Error::invalid("unknown_item", format!("{word:?} is no item of the profile")))
         };
         let mode = match request.mode.as_str() {
             "plan" => Mode::Plan,
@@ -118,14 +119,17 @@ impl TryFrom<HardenRequest> for Wish {
             "undo" => Mode::Undo,
             _ => return Err(Error::invalid("unknown_mode", "the mode is plan, apply or undo")),
         };
-        let invalid = |error: muster_shared::action::InvalidArgument| Error::invalid("invalid_argument", error.to_string());
+        let invalid =
+            |error: muster_shared::action::InvalidArgument| Error::invalid("invalid_argument", error.to_string());
         let port = |port: u16| Port::try_from(port).map_err(invalid);
         let network = |network: &String| network.parse::<Cidr>().map_err(invalid);
         Ok(Self {
             items: request.items.iter().map(item).collect::<Result<_, _>>()?,
             mode,
             options: Options {
-                open_ports: open_ports.map(|ports| ports.into_iter().map(port).collect::<Result<_, _>>()).transpose()?,
+                open_ports: open_ports
+                    .map(|ports| ports.into_iter().map(port).collect::<Result<_, _>>())
+                    .transpose()?,
                 ssh_from: request.ssh_from.iter().map(network).collect::<Result<_, _>>()?,
             },
         })

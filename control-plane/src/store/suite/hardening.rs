@@ -39,7 +39,8 @@ async fn a_change_by_hand_shows_with_the_next_look_and_since_when() {
         assert_eq!(fleet.store.hardening(theirs.org, server).await.expect("read"), [], "nobody else's");
 
         let mut told = 0;
-        while let Ok(Some(Ok(event))) = tokio::time::timeout(std::time::Duration::from_millis(50), events.next()).await {
+        while let Ok(Some(Ok(event))) = tokio::time::timeout(std::time::Duration::from_millis(50), events.next()).await
+        {
             told += u32::from(matches!(event.kind, EventKind::HardeningChanged));
         }
         assert_eq!(told, 2, "when it was first known, and when it drifted");

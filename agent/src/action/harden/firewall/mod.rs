@@ -71,7 +71,8 @@ impl Change for Firewall {
     async fn gather(&self, host: &dyn Host) -> Result<Evidence, Refused> {
         let platform = host.platform();
         let has_nft = host.has_program("nft");
-        let loaded = if has_nft { look::ask_maybe(host, "nft", &["list", "table", "inet", table::NAME]).await } else { None };
+        let loaded =
+            if has_nft { look::ask_maybe(host, "nft", &["list", "table", "inet", table::NAME]).await } else { None };
         let file = place(platform.init_system);
         Ok(Evidence {
             manager: platform.package_manager,
@@ -100,7 +101,8 @@ impl Change for Firewall {
             steps.push(Step::InstallPackages { names: vec!["nftables".to_owned()], keeps_data: false });
         }
         let first_risk = steps.len();
-        let ports: BTreeSet<u16> = evidence.ssh.iter().copied().chain(self.0.open_ports.iter().map(|port| port.get())).collect();
+        let ports: BTreeSet<u16> =
+            evidence.ssh.iter().copied().chain(self.0.open_ports.iter().map(|port| port.get())).collect();
         steps.extend(evidence.ufw.as_ref().map(|ufw| ufw.openings(&ports)).unwrap_or_default());
         steps.extend(evidence.firewalld.as_ref().map(|firewalld| firewalld.openings(&ports)).unwrap_or_default());
         match evidence.init {
@@ -130,9 +132,10 @@ fn refuse(evidence: &Evidence) -> Result<(), Refused> {
     }
     match evidence.init {
         InitSystem::None => Err(Refused::new(NOT_APPLICABLE, "without an init system nothing would load it at boot")),
-        InitSystem::Sysvinit if !evidence.has_ifupdown => {
-            Err(Refused::new("no_boot_hook", format!("{IFUPDOWN_FOLDER} is not there, so nothing would load it at boot")))
-        }
+        InitSystem::Sysvinit if !evidence.has_ifupdown => Err(Refused::new(
+            "no_boot_hook",
+            format!("{IFUPDOWN_FOLDER} is not there, so nothing would load it at boot"),
+        )),
         _ => Ok(()),
     }
 }

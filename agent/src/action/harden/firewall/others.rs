@@ -116,7 +116,9 @@ impl Firewalld {
 
 fn zone(conf: &str) -> String {
     let named = conf.lines().find_map(|line| line.trim().strip_prefix("DefaultZone="));
-    let is_plain = |zone: &&str| !zone.is_empty() && zone.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let is_plain = |zone: &&str| {
+        !zone.is_empty() && zone.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
     named.map(str::trim).filter(is_plain).unwrap_or("public").to_owned()
 }
 

@@ -113,7 +113,8 @@ impl<'a> Shape<'a> {
                 chain.2 += 1;
                 shape.verdicts.0 += usize::from(line.ends_with("accept"));
                 shape.verdicts.1 += usize::from(line.ends_with("drop"));
-                let marked = line.split_once(&format!("comment \"{MARK}")[..]).and_then(|(_, rest)| rest.split_once('"'));
+                let marked =
+                    line.split_once(&format!("comment \"{MARK}")[..]).and_then(|(_, rest)| rest.split_once('"'));
                 shape.mark = shape.mark.or(marked.map(|(mark, _)| mark));
                 let mut words = line.split_whitespace();
                 while let Some(word) = words.next() {
@@ -159,7 +160,10 @@ mod tests {
         assert!(text.contains("\t\tip6 saddr 2001:db8::/32 tcp dport 22 accept\n"), "{text}");
         assert!(!text.contains("\t\ttcp dport 22 accept"), "{text}");
         let both = FirewallArgs { open_ports: vec![Port::SSH], ..args(&["203.0.113.0/24"]) };
-        assert!(!super::text(&BTreeSet::from([22]), &both).contains("\t\ttcp dport 22 accept"), "not opened by the back door");
+        assert!(
+            !super::text(&BTreeSet::from([22]), &both).contains("\t\ttcp dport 22 accept"),
+            "not opened by the back door"
+        );
     }
 
     #[test]

@@ -68,7 +68,10 @@ fn a_table_that_is_gone_or_changed_is_loaded_again() {
     let opened = done().loaded.map(|loaded| loaded.replace("tcp dport 443 accept", "tcp dport 8443 accept"));
     let plan = item().plan(&Evidence { loaded: opened, ..done() }).expect("a plan");
     assert_eq!(plan.arm_before, Some(0));
-    assert_eq!(titles(&Evidence { service: ServiceState { enabled: false, running: true }, ..done() }), [format!("enable and start {UNIT}")]);
+    assert_eq!(
+        titles(&Evidence { service: ServiceState { enabled: false, running: true }, ..done() }),
+        [format!("enable and start {UNIT}")]
+    );
 }
 
 #[test]

@@ -92,7 +92,9 @@ fn fitting(criteria: &str, groups: &str) -> Condition {
 
 /// Nothing that would end a value in sshd's own list of them.
 fn is_harmless(pattern: &str) -> bool {
-    !pattern.is_empty() && pattern.len() <= 64 && pattern.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'=' && byte != b',')
+    !pattern.is_empty()
+        && pattern.len() <= 64
+        && pattern.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'=' && byte != b',')
 }
 
 fn within(pattern: &str) -> Option<String> {
@@ -127,7 +129,10 @@ mod tests {
         assert!(found.contains(&format!("user=deploy,{rest},addr=192.0.2.10,laddr=192.0.2.1,lport=22")), "{found:?}");
         assert!(found.contains(&format!("user=backup,{rest},addr=10.0.0.0,laddr=192.0.2.1,lport=22")), "{found:?}");
         assert!(found.contains(&format!("user=root,{rest},addr=192.0.2.10,laddr=192.0.2.1,lport=22")), "{found:?}");
-        assert!(asked("match address 192.168.*.* localport 2222")[0].contains("addr=192.168.7.7,laddr=192.0.2.1,lport=2222"));
+        assert!(
+            asked("match address 192.168.*.* localport 2222")[0]
+                .contains("addr=192.168.7.7,laddr=192.0.2.1,lport=2222")
+        );
     }
 
     #[test]

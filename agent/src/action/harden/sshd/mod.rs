@@ -58,7 +58,7 @@ pub struct Evidence {
 
 /// `sshd -T`'s answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Effective(String);
+pub(crate) struct Effective(String);
 
 impl Effective {
     fn value(&self, keyword: &str) -> Option<&str> {
@@ -95,9 +95,10 @@ impl Sshd {
             Some(true) => wish("PasswordAuthentication", "yes".into(), is("passwordauthentication", "yes")),
             None => {}
         }
-        let any_of = |keyword: &'static str, words: &'static [&'static str]| -> Box<dyn Fn(&Effective) -> bool + Send> {
-            Box::new(move |effective| effective.value(keyword).is_some_and(|value| words.contains(&value)))
-        };
+        let any_of =
+            |keyword: &'static str, words: &'static [&'static str]| -> Box<dyn Fn(&Effective) -> bool + Send> {
+                Box::new(move |effective| effective.value(keyword).is_some_and(|value| words.contains(&value)))
+            };
         match self.0.permit_root_login {
             Some(RootLogin::No) => wish("PermitRootLogin", "no".into(), is("permitrootlogin", "no")),
             Some(RootLogin::ProhibitPassword) => {
@@ -111,7 +112,9 @@ impl Sshd {
             let Some(wanted) = wanted else { return };
             // Zero means never, which only zero is.
             let will_do = move |effective: &Effective| {
-                effective.number(key).is_some_and(|found| if wanted == 0 { found == 0 } else { (1..=wanted).contains(&found) })
+                effective
+                    .number(key)
+                    .is_some_and(|found| if wanted == 0 { found == 0 } else { (1..=wanted).contains(&found) })
             };
             wish(keyword, wanted.to_string(), Box::new(will_do));
         };
@@ -213,7 +216,8 @@ impl Change for Sshd {
             }
         }
         if steps.is_empty() {
-            let detail = format!("sshd is told so already and does otherwise: {seen}; look for a setting that is read first");
+            let detail =
+                format!("sshd is told so already and does otherwise: {seen}; look for a setting that is read first");
             return Err(Refused::new("overridden", detail));
         }
         let check = Call::new("sshd", &["-t"], look::QUERY_S);
@@ -236,7 +240,9 @@ fn missing_words(missing: &[&Wish], evidence: &Evidence) -> String {
     let words = missing.iter().flat_map(|wish| {
         let key = wish.keyword.to_lowercase();
         let others = evidence.effective.iter().filter(|(_, effective)| !(wish.will_do)(effective));
-        others.map(move |(condition, effective)| format!("{key} {} ({condition})", effective.value(&key).unwrap_or("unset")))
+        others.map(move |(condition, effective)| {
+            format!("{key} {} ({condition})", effective.value(&key).unwrap_or("unset"))
+        })
     });
     words.collect::<Vec<_>>().join(", ")
 }

@@ -1,4 +1,7 @@
-use super::{text::*, *};
+use super::{
+    text::{DROP_IN, block, includes, includes_ours, matches, place, version, with_block},
+    *,
+};
 use crate::action::step::Owner;
 
 const DEBIAN: &str = "# The system-wide configuration.\nInclude /etc/ssh/sshd_config.d/*.conf\n\nUsePAM yes\n";
@@ -78,7 +81,10 @@ fn the_whole_profile_is_written_once_and_confirmed_from_the_first_step_on() {
     let plan = profile().plan(&evidence(DEBIAN, Place::DropIn)).expect("a plan");
     assert_eq!(plan.arm_before, Some(0));
     let titles: Vec<String> = plan.steps.iter().map(Step::title).collect();
-    assert_eq!(titles, [format!("write {DROP_IN}"), "have sshd check its configuration".into(), "reload ssh.service".into()]);
+    assert_eq!(
+        titles,
+        [format!("write {DROP_IN}"), "have sshd check its configuration".into(), "reload ssh.service".into()]
+    );
     let files = written(&evidence(DEBIAN, Place::DropIn));
     let expected = "PasswordAuthentication no\nPermitRootLogin prohibit-password\nMaxAuthTries 3\nClientAliveInterval 300\n\
         ClientAliveCountMax 2\n";
@@ -94,7 +100,8 @@ fn what_sshd_does_already_is_enough() {
         ("clientaliveinterval", "60"),
         ("clientalivecountmax", "1"),
     ];
-    let done = Evidence { effective: vec![("everywhere".into(), effective(&strict))], ..evidence(DEBIAN, Place::DropIn) };
+    let done =
+        Evidence { effective: vec![("everywhere".into(), effective(&strict))], ..evidence(DEBIAN, Place::DropIn) };
     assert_eq!(profile().plan(&done).expect("a plan").steps, []);
     let weaker = Evidence { effective: vec![("everywhere".into(), effective(&[("maxauthtries", "2")]))], ..done };
     assert!(!written(&weaker)[0].1.contains("MaxAuthTries"), "a stricter value is not loosened");
@@ -143,7 +150,8 @@ fn what_was_set_before_stays_set() {
     let passwords = Sshd(SshdArgs { password_authentication: Some(false), ..SshdArgs::default() });
     let plan = passwords.plan(&before).expect("a plan");
     let Step::WriteFile { contents, .. } = &plan.steps[0] else { panic!("{plan:?}") };
-    let expected = "PasswordAuthentication no\nMaxAuthTries 3\nMatch all\n\tPasswordAuthentication no\n\tMaxAuthTries 3\n";
+    let expected =
+        "PasswordAuthentication no\nMaxAuthTries 3\nMatch all\n\tPasswordAuthentication no\n\tMaxAuthTries 3\n";
     assert!(contents.ends_with(expected), "{contents}");
 }
 
@@ -164,7 +172,10 @@ fn the_main_file_keeps_every_byte_of_its_own() {
     let mut old = evidence(OLD, Place::Inline);
     old.version = (8, 0);
     let inline = written(&old)[0].1.clone();
-    assert!(inline.starts_with("# begin of what Muster set\nPasswordAuthentication no\n") && inline.ends_with(OLD), "{inline}");
+    assert!(
+        inline.starts_with("# begin of what Muster set\nPasswordAuthentication no\n") && inline.ends_with(OLD),
+        "{inline}"
+    );
     assert_eq!(with_block(&inline, block(&inline)), inline, "a second time changes nothing");
     assert!(!inline.contains("Match"), "a block in the main file would reach to the next one");
 }

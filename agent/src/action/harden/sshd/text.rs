@@ -52,7 +52,10 @@ pub(super) fn place(main: &str, drop_ins: Option<&[String]>, version: (u32, u32)
             })
     });
     let is_first = |names: &[String]| {
-        names.iter().filter(|name| name.ends_with(".conf") && !name.starts_with('.')).all(|name| name.as_str() >= DROP_IN_NAME)
+        names
+            .iter()
+            .filter(|name| name.ends_with(".conf") && !name.starts_with('.'))
+            .all(|name| name.as_str() >= DROP_IN_NAME)
     };
     match drop_ins {
         _ if version < INCLUDES_SINCE => Place::Inline,
@@ -73,7 +76,8 @@ pub(super) fn directives(text: &str) -> impl Iterator<Item = (String, &str)> {
 pub(super) fn includes(text: &str) -> Vec<String> {
     let patterns = directives(text).filter(|(keyword, _)| keyword == "include");
     let patterns = patterns.flat_map(|(_, value)| value.split_whitespace().map(|pattern| pattern.trim_matches('"')));
-    let absolute = |pattern: &str| if pattern.starts_with('/') { pattern.to_owned() } else { format!("/etc/ssh/{pattern}") };
+    let absolute =
+        |pattern: &str| if pattern.starts_with('/') { pattern.to_owned() } else { format!("/etc/ssh/{pattern}") };
     patterns.map(absolute).collect()
 }
 
@@ -151,7 +155,9 @@ impl Settings {
         text.extend(KEYWORDS.iter().filter_map(line));
         if overrides && place != Place::Inline {
             text.push_str("Match all\n");
-            text.extend(KEYWORDS.iter().filter(|(_, in_match)| *in_match).filter_map(line).map(|line| format!("\t{line}")));
+            text.extend(
+                KEYWORDS.iter().filter(|(_, in_match)| *in_match).filter_map(line).map(|line| format!("\t{line}")),
+            );
         }
         text
     }
