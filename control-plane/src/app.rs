@@ -23,6 +23,7 @@ use crate::{
     environments::Environments,
     events::Events,
     facts::FactsRefresh,
+    fix::Fixes,
     health::{Checks, keep_checked},
     identity::{Identity, open::OpenError},
     ingest::{Ingest, Writer},
@@ -89,6 +90,7 @@ pub struct App {
     pub power: Power,
     pub checks: Checks,
     pub preflight: Preflight,
+    pub fixes: Fixes,
     pub counters: Counters,
     /// The agents' streams.
     streams: TaskTracker,
@@ -207,6 +209,13 @@ impl App {
             connection_test.clone(),
             clock.clone(),
         );
+        let preflight = Preflight::new(
+            (servers.clone(), commands.clone()),
+            sessions.clone(),
+            entrance.clone(),
+            agent_binaries.clone(),
+            clock.clone(),
+        );
         let app = Self {
             bootstrap,
             checks,
@@ -215,13 +224,13 @@ impl App {
             environments: Environments::new(store.clone(), events.clone()),
             quotas: Quotas::new(store.clone()),
             facts: FactsRefresh::new(servers.clone(), commands.clone(), sessions.clone(), connection_test.clone()),
-            preflight: Preflight::new(
+            fixes: Fixes::new(
                 (servers.clone(), commands.clone()),
-                sessions.clone(),
-                entrance,
-                agent_binaries.clone(),
+                (sessions.clone(), entrance),
+                preflight.clone(),
                 clock.clone(),
             ),
+            preflight,
             power: Power::new(store.clone(), servers.clone(), commands.clone(), sessions.clone()),
             rotation: Rotation::new(store.clone(), keyring.clone()),
             ssh_keys: SshKeyPairs::new(store.clone(), keyring.clone()),
