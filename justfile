@@ -22,6 +22,10 @@ bench *names:
 mutations *names:
     tests/mutations {{ names }}
 
+# Kills the executor while it makes changes, a thousand times or as often as said: tests/run with this one test.
+fix-kills times="1000":
+    MUSTER_FIX_KILLS={{ times }} tests/run --profile long -E 'binary(fixes) and test(whenever_the_executor_is_killed)'
+
 # Licences, sources and advisories of every dependency (needs cargo-deny).
 deny:
     cargo deny --config .deny.toml check

@@ -23,6 +23,7 @@ use crate::{
     environments::Environments,
     events::Events,
     facts::FactsRefresh,
+    fix::Fixes,
     hardening::Hardenings,
     health::{Checks, keep_checked},
     identity::{Identity, open::OpenError},
@@ -93,6 +94,7 @@ pub struct App {
     pub hardenings: Hardenings,
     pub checks: Checks,
     pub preflight: Preflight,
+    pub fixes: Fixes,
     pub counters: Counters,
     /// The agents' streams.
     streams: TaskTracker,
@@ -217,6 +219,13 @@ impl App {
             connection_test.clone(),
             clock.clone(),
         );
+        let preflight = Preflight::new(
+            (servers.clone(), commands.clone()),
+            sessions.clone(),
+            entrance.clone(),
+            agent_binaries.clone(),
+            clock.clone(),
+        );
         let app = Self {
             bootstrap,
             checks,
@@ -225,15 +234,15 @@ impl App {
             environments: Environments::new(store.clone(), events.clone()),
             quotas: Quotas::new(store.clone()),
             facts: FactsRefresh::new(servers.clone(), commands.clone(), sessions.clone(), connection_test.clone()),
-            preflight: Preflight::new(
+            fixes: Fixes::new(
                 (servers.clone(), commands.clone()),
-                sessions.clone(),
-                entrance,
-                agent_binaries.clone(),
+                (sessions.clone(), entrance),
+                preflight.clone(),
                 clock.clone(),
             ),
             hardenings: Hardenings::new(store.clone(), servers.clone(), sessions.clone(), proof.clone()),
             proof,
+            preflight,
             power: Power::new(store.clone(), servers.clone(), commands.clone(), sessions.clone()),
             rotation: Rotation::new(store.clone(), keyring.clone()),
             ssh_keys: SshKeyPairs::new(store.clone(), keyring.clone()),

@@ -21,6 +21,7 @@ pub mod error;
 pub mod events;
 pub mod facts;
 pub mod filter;
+pub mod fix;
 pub mod hardening;
 pub mod health;
 pub mod identity;

@@ -17,8 +17,14 @@ use crate::{durable, os::Platform, probe::program};
 pub const LOOK_EVERY_S: u64 = 5;
 const UNIT_FOLDER: &str = "/etc/systemd/system";
 const SERVICE: &str = "muster-agent-revert.service";
-const TIMER: &str = "muster-agent-revert.timer";
+pub(crate) const TIMER: &str = "muster-agent-revert.timer";
 const ORDER_WITHIN_S: u64 = 20;
+
+/// The files that stand on a host while a change waits: the timer's, then its service's.
+#[must_use]
+pub fn units() -> [PathBuf; 2] {
+    [TIMER, SERVICE].map(|name| PathBuf::from(UNIT_FOLDER).join(name))
+}
 
 /// Has unconfirmed changes taken back.
 #[async_trait]
@@ -42,7 +48,7 @@ pub struct HostDeadman {
 
 impl HostDeadman {
     fn service(&self) -> io::Result<String> {
-        let program = std::env::current_exe()?;
+        let program = this_program()?;
         Ok(format!(
             "# Written by muster-agent while a change waits for its confirmation.\n\
              [Unit]\nDescription=Muster agent: takes back changes that nobody confirmed\nDefaultDependencies=no\n\
@@ -83,7 +89,7 @@ impl HostDeadman {
     fn arm_process(&self) -> Result<(), String> {
         let failed =
             |error: io::Error| format!("the process that would take the change back can't be started: {error}");
-        let mut child = process::Command::new(std::env::current_exe().map_err(failed)?)
+        let mut child = process::Command::new(this_program().map_err(failed)?)
             .args(["revert", "--watch", "--state-dir"])
             .arg(&self.state_dir)
             .env_clear()
@@ -97,6 +103,13 @@ impl HostDeadman {
         std::thread::spawn(move || child.wait());
         Ok(())
     }
+}
+
+/// Where this program lies, also when a newer one has taken its place.
+fn this_program() -> io::Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let replaced = program.to_str().and_then(|path| path.strip_suffix(" (deleted)")).map(PathBuf::from);
+    Ok(replaced.unwrap_or(program))
 }
 
 async fn order(arguments: &[&str]) -> Result<(), String> {

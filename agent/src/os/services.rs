@@ -74,7 +74,8 @@ pub enum Activity {
     Unknown,
 }
 
-/// Asks `init` for `change` of `service`; `None` where it can't be asked. Asking for what is already so succeeds.
+/// Asks `init` for `change` of `service`; `None` where it can't be asked. Whoever asks
+/// knows that it is not so already: OpenRC takes disabling what is not enabled for a failure.
 #[must_use]
 pub fn change(init: InitSystem, change: Change, service: &ServiceName) -> Option<Invocation> {
     if init != InitSystem::Systemd && service.is_systemds_own() {
@@ -89,8 +90,8 @@ pub fn change(init: InitSystem, change: Change, service: &ServiceName) -> Option
         (InitSystem::Systemd, Change::Restart) => ("systemctl", vec!["--no-ask-password", "restart", name]),
         (InitSystem::Systemd, Change::Reload) => ("systemctl", vec!["--no-ask-password", "reload", name]),
         (InitSystem::Openrc, Change::Enable) => ("rc-update", vec!["--quiet", "add", stem, "default"]),
-        // In every runlevel: where it is in none this succeeds, unlike without the option.
-        (InitSystem::Openrc, Change::Disable) => ("rc-update", vec!["--quiet", "--all", "del", stem]),
+        // Only for one that is there: where it is not, it fails.
+        (InitSystem::Openrc, Change::Disable) => ("rc-update", vec!["--quiet", "del", stem, "default"]),
         (InitSystem::Openrc, Change::Start) => ("rc-service", vec!["--nocolor", stem, "start"]),
         (InitSystem::Openrc, Change::Stop) => ("rc-service", vec!["--nocolor", stem, "stop"]),
         (InitSystem::Openrc, Change::Restart) => ("rc-service", vec!["--nocolor", stem, "restart"]),
@@ -203,7 +204,7 @@ mod tests {
             lines(Change::Disable),
             words(
                 "systemctl --quiet disable fail2ban.service",
-                "rc-update --quiet --all del fail2ban",
+                "rc-update --quiet del fail2ban default",
                 "update-rc.d fail2ban disable"
             )
         );

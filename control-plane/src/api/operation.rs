@@ -45,6 +45,7 @@ operations! {
     AcceptHostKey => ServersUpdate,
     Bootstrap => ServersUpdate,
     RunPreflight => ServersPreflight,
+    FixServer => ServersUpdate,
     RefreshFacts => ServersTest,
     GetSummary => MonitoringView,
     /// Its figures need [`Permission::MonitoringView`] besides.

@@ -1,11 +1,9 @@
 //! `muster harden`
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
-
 use clap::Args;
 use muster_shared::wire;
 
-use super::{client::Fleet, failure::Failure, output::Output, progress, table};
+use super::{ask, client::Fleet, failure::Failure, output::Output, progress, table};
 use crate::api::model::hardening::{HardeningItem, ServerHardening};
 
 /// Which server, which items, and what to do with them.
@@ -57,7 +55,7 @@ impl HardenArgs {
         };
         if mode != "plan" && !self.yes {
             let what = if self.all { "the whole profile".to_owned() } else { self.items.join(", ") };
-            confirm(&format!("{mode} {what} on {}", self.server))?;
+            ask::whether(&format!("{mode} {what} on {}", self.server))?;
         }
         let request = wire::HardenRequest {
             server: self.server,
@@ -73,21 +71,6 @@ impl HardenArgs {
             _ => Err(Failure::ended_badly("not every item is as asked for; the lines above say why")),
         }
     }
-}
-
-fn confirm(what: &str) -> Result<(), Failure> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::usage(
-            format!("nobody is here to ask whether to {what}"),
-            "add --yes, or look with --plan",
-        ));
-    }
-    let unheard = |_| Failure::usage("the question could not be asked", "add --yes");
-    let mut asked = std::io::stderr();
-    write!(asked, "{}? [y/N] ", table::printable(what)).and_then(|()| asked.flush()).map_err(unheard)?;
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).map_err(unheard)?;
-    if matches!(line.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(Failure::ended_badly("nothing was done")) }
 }
 
 fn draw(hardening: &ServerHardening) -> String {
@@ -131,12 +114,5 @@ mod tests {
         assert!(drawn.contains("score 50 of 100") && drawn.contains("2025-01-15T10:28:00Z"), "{drawn}");
         let unknown = ServerHardening { server_id: "s1".into(), score: None, items: Vec::new() };
         assert!(draw(&unknown).contains("has not told yet"));
-    }
-
-    #[test]
-    fn without_a_person_nothing_is_done_unasked() {
-        if !std::io::stdin().is_terminal() {
-            assert_eq!(confirm("apply sshd on web-1").expect_err("nobody to ask").exit_code, 2);
-        }
     }
 }

@@ -4,6 +4,7 @@
 //! 4 not authenticated or not allowed; 5 the control plane can't be reached; 6 the state does not allow it.
 
 mod agent;
+mod ask;
 mod audit;
 mod client;
 mod commands;
@@ -11,6 +12,7 @@ mod connection;
 mod environments;
 mod facts;
 mod failure;
+mod fix;
 mod hardening;
 mod host_key;
 mod join_tokens;
@@ -88,6 +90,8 @@ pub enum FleetCommand {
     Environments(environments::EnvironmentsCommand),
     /// Run the readiness checks. Exits with 1 unless the server is qualified.
     Preflight(runs::Server),
+    /// Fix what the preflight found, showing every step. Exits with 1 unless the server is qualified afterwards.
+    Fix(fix::Fix),
     /// Install the agent over SSH and wait for its first sample.
     Bootstrap(runs::Server),
     /// Log in over SSH and show what is there, for a saved server or before saving one.
@@ -145,6 +149,7 @@ impl FleetCommand {
             Self::Projects(command) => command.run(&mut fleet, &mut output).await,
             Self::Environments(command) => command.run(&mut fleet, &mut output).await,
             Self::Preflight(server) => runs::preflight(server, &mut fleet, &mut output).await,
+            Self::Fix(fix) => fix.run(&mut fleet, &mut output).await,
             Self::Bootstrap(server) => runs::bootstrap(server, &mut fleet, &mut output).await,
             Self::TestConnection(command) => command.run(&mut fleet, &mut output).await,
             Self::Facts(command) => command.run(&mut fleet, &mut output).await,

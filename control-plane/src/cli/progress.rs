@@ -58,8 +58,9 @@ pub(super) fn line(event: &Event) -> String {
     match event.event.as_str() {
         "status" => format!("… {}", text("message")),
         "os_info" => format!("  {} {} {}", text("name"), text("version"), text("arch")),
-        "check" => check(&event.data, text("name"), text("evidence"), text("remedy")),
         "line" => format!("    {}", text("line")),
+        "change" => change(&event.data, text("action"), text("outcome"), text("detail")),
+        "check" => check(&event.data, text("name"), text("evidence"), text("remedy")),
         "item" => item(&event.data, &text("item"), &text("outcome"), &text("detail")),
         "complete" => complete(&event.data),
         "error" => String::new(),
@@ -94,6 +95,22 @@ fn item(data: &Value, name: &str, outcome: &str, detail: &str) -> String {
         lines.extend(text("diff").lines().map(|line| format!("      {}", printable(line))));
     }
     lines.join("\n")
+}
+
+/// What was done, or would be, step by step, with the lines that go and come.
+fn change(data: &Value, action: String, outcome: String, detail: String) -> String {
+    let mark = if outcome == "planned" { "·" } else { "✓" };
+    let mut out = format!("{mark} {:22} {outcome}: {detail}", action.replace('_', " "));
+    let steps = data.pointer("/report/steps").and_then(Value::as_array);
+    for step in steps.into_iter().flatten() {
+        let text = |name: &str| step.get(name).and_then(Value::as_str).unwrap_or_default();
+        let once = step.get("reversible") == Some(&Value::Bool(false));
+        out.push_str(&format!("\n    {}{}", printable(text("title")), if once { " (can't be undone)" } else { "" }));
+        for line in text("diff").lines() {
+            out.push_str(&format!("\n      {}", printable(line)));
+        }
+    }
+    out
 }
 
 fn complete(data: &Value) -> String {
@@ -150,6 +167,18 @@ mod tests {
 
     fn drawn(event: &str, data: Value) -> String {
         line(&Event { event: event.to_owned(), data }) + "\n"
+    }
+
+    #[test]
+    fn a_change_shows_its_steps_and_lines() {
+        let step = json!({ "title": "write /etc/x", "diff": "-old\n+new\n", "reversible": true });
+        let prune = json!({ "title": "remove the build cache", "diff": "", "reversible": false });
+        let data = json!({
+            "action": "free_disk", "outcome": "planned", "detail": "2 steps to be done", "report": { "steps": [step, prune] }
+        });
+        let expected = "· free disk              planned: 2 steps to be done\n    write /etc/x\n      -old\n      +new\n    \
+                        remove the build cache (can't be undone)\n";
+        assert_eq!(drawn("change", data), expected);
     }
 
     #[test]

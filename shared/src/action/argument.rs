@@ -121,9 +121,16 @@ pub struct Port(NonZeroU16);
 
 impl Port {
     /// Where SSH listens unless told otherwise.
-    pub const SSH: Self = Self(NonZeroU16::new(22).expect("not zero"));
-    pub const HTTP: Self = Self(NonZeroU16::new(80).expect("not zero"));
-    pub const HTTPS: Self = Self(NonZeroU16::new(443).expect("not zero"));
+    pub const SSH: Self = Self::of(22);
+    pub const HTTP: Self = Self::of(80);
+    pub const HTTPS: Self = Self::of(443);
+
+    const fn of(number: u16) -> Self {
+        match NonZeroU16::new(number) {
+            Some(number) => Self(number),
+            None => Self(NonZeroU16::MIN),
+        }
+    }
 
     /// The number.
     #[must_use]

@@ -1,6 +1,8 @@
 //! Running programs for their effect. Under systemd each is a unit of its own: it has root's full powers, which the
 //! executor's own unit has not, and goes on when the executor is killed. Elsewhere it is a process group of its own.
 //! Either way it writes what it says to a file, so that a reader's death does not end it.
+//!
+//! systemd is asked for nothing that needs a message bus: at an early boot, and on small systems, there is none.
 
 use std::{
     fs::{self, File as Handle, OpenOptions},
@@ -15,7 +17,7 @@ use muster_shared::facts::InitSystem;
 use tokio::{
     process::{Child, Command},
     sync::mpsc,
-    time::{interval, timeout},
+    time::{Instant, interval, timeout},
 };
 
 use super::{Execution, Said};
@@ -23,11 +25,11 @@ use crate::{action::step::Call, probe::program};
 
 /// Most of what a program says that is kept.
 pub const OUTPUT_BYTES: u64 = 256 << 10;
-/// How often a running program's output is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// How often a running program is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How much longer than the program its own time limit may take to end it.
 const GRACE: Duration = Duration::from_secs(5);
-const QUERY_S: u64 = 10;
+const QUERY_S: u64 = 15;
 
 pub(super) async fn ask(call: &Call) -> Result<Said, String> {
     let arguments: Vec<&str> = call.arguments.iter().map(String::as_str).collect();
@@ -41,13 +43,129 @@ pub(super) async fn execute(
     execution: Execution<'_>,
     lines: &mpsc::Sender<String>,
 ) -> Result<Said, String> {
-    let failed = |error: io::Error| format!("{} can't be run: {error}", execution.call.program);
     let limit = execution.limit.min(Duration::from_secs(execution.call.limit_s));
-    let mut tail = Tail::new(execution.output);
-    let mut child = spawn(init, execution, limit).map_err(failed)?;
-    if init != InitSystem::Systemd {
-        note_process(execution.output, &child).map_err(failed)?;
+    // What an earlier run of the step said was told then.
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(execution.output)
+        .map_err(|error| format!("what {} says can't be kept: {error}", execution.call.program))?;
+    let mut tail = Tail { path: execution.output.to_owned(), told: 0 };
+    let ended = if init == InitSystem::Systemd {
+        as_unit(execution, limit, &mut tail, lines).await
+    } else {
+        as_process(execution, limit, &mut tail, lines).await
+    };
+    tail.tell(lines);
+    Ok(Said { code: ended?, stdout: String::new(), stderr: tail.all() })
+}
+
+fn too_slow(execution: Execution<'_>, limit: Duration) -> String {
+    format!("{} did not finish within {} s", execution.call.program, limit.as_secs())
+}
+
+/// How a unit stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum UnitState {
+    Running,
+    /// It ended, with this exit code if it was not a signal.
+    Ended(Option<i32>),
+    Gone,
+}
+
+async fn unit_state(name: &str) -> Result<UnitState, String> {
+    let unit = format!("{name}.service");
+    let properties = "--property=ActiveState,SubState,ExecMainCode,ExecMainStatus,Result";
+    let said = ask(&Call::new("systemctl", &["show", properties, &unit], QUERY_S)).await?;
+    Ok(parse_state(&said.stdout))
+}
+
+fn parse_state(shown: &str) -> UnitState {
+    let value =
+        |key: &str| shown.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap_or_default();
+    // 1 is CLD_EXITED; after a time limit the program may have exited well on the signal.
+    let code = || {
+        let exited = value("ExecMainCode") == "1" && value("Result") != "timeout";
+        if exited { value("ExecMainStatus").parse().ok() } else { None }
+    };
+    match (value("ActiveState"), value("SubState")) {
+        ("active", "exited") | ("failed", _) => UnitState::Ended(code()),
+        ("active" | "activating" | "deactivating" | "reloading", _) => UnitState::Running,
+        _ => UnitState::Gone,
     }
+}
+
+/// Forgets a unit that has ended, so that its name is free.
+async fn forget(name: &str) {
+    let unit = format!("{name}.service");
+    for verb in ["stop", "reset-failed"] {
+        // One of the two finds nothing to do.
+        let _ = ask(&Call::new("systemctl", &["--quiet", "--no-ask-password", verb, &unit], QUERY_S)).await;
+    }
+}
+
+async fn as_unit(
+    execution: Execution<'_>,
+    limit: Duration,
+    tail: &mut Tail,
+    lines: &mpsc::Sender<String>,
+) -> Result<Option<i32>, String> {
+    let (name, call) = (execution.name, execution.call);
+    if unit_state(name).await? != UnitState::Gone {
+        forget(name).await;
+    }
+    let mut arguments = vec!["--quiet".to_owned(), "--remain-after-exit".to_owned(), format!("--unit={name}")];
+    arguments.push(format!("--property=StandardOutput=file:{}", execution.output.display()));
+    arguments.push("--property=StandardError=inherit".to_owned());
+    arguments.push(format!("--property=RuntimeMaxSec={}", limit.as_secs().max(1)));
+    arguments.push("--property=TimeoutStopSec=5".to_owned());
+    let fixed = [("PATH".to_owned(), program::PATH.to_owned()), ("LC_ALL".to_owned(), "C".to_owned())];
+    arguments.extend(fixed.iter().chain(&call.environment).map(|(key, value)| format!("--setenv={key}={value}")));
+    arguments.extend(["--".to_owned(), call.program.clone()]);
+    arguments.extend(call.arguments.iter().cloned());
+    let start = Call { program: "systemd-run".to_owned(), arguments, ..Call::new("", &[], QUERY_S) };
+    let started = ask(&start).await?;
+    if started.code != Some(0) {
+        return Err(super::complaint(&start, &started));
+    }
+    let began = Instant::now();
+    let until = began + limit + GRACE + GRACE;
+    let mut look = interval(LOOK_EVERY);
+    loop {
+        look.tick().await;
+        tail.tell(lines);
+        match unit_state(name).await {
+            Ok(UnitState::Ended(code)) => {
+                forget(name).await;
+                return if code.is_none() && began.elapsed() >= limit {
+                    Err(too_slow(execution, limit))
+                } else {
+                    Ok(code)
+                };
+            }
+            Ok(UnitState::Gone) => return Err(format!("{} was ended by somebody else", call.program)),
+            Ok(UnitState::Running) | Err(_) if Instant::now() < until => {}
+            Ok(UnitState::Running) | Err(_) => {
+                let unit = format!("{name}.service");
+                let _ = ask(&Call::new("systemctl", &["kill", "--signal=KILL", &unit], QUERY_S)).await;
+                forget(name).await;
+                return Err(too_slow(execution, limit));
+            }
+        }
+    }
+}
+
+async fn as_process(
+    execution: Execution<'_>,
+    limit: Duration,
+    tail: &mut Tail,
+    lines: &mpsc::Sender<String>,
+) -> Result<Option<i32>, String> {
+    let failed = |error: io::Error| format!("{} can't be run: {error}", execution.call.program);
+    let mut child = spawn(execution).map_err(failed)?;
+    note_process(execution.output, &child).map_err(failed)?;
     let ended = timeout(limit + GRACE, async {
         let mut look = interval(LOOK_EVERY);
         loop {
@@ -58,37 +176,25 @@ pub(super) async fn execute(
         }
     })
     .await;
-    tail.tell(lines);
-    let said = tail.all();
     match ended {
-        Ok(status) => Ok(Said { code: status.map_err(failed)?.code(), stdout: String::new(), stderr: said }),
+        Ok(status) => Ok(status.map_err(failed)?.code()),
         Err(_) => {
-            stop(init, execution.name, &mut child).await;
-            Err(format!("{} did not finish within {} s", execution.call.program, limit.as_secs()))
+            let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+            if let Some(group) = group {
+                let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+            }
+            let _ = child.kill().await;
+            Err(too_slow(execution, limit))
         }
     }
 }
 
-fn spawn(init: InitSystem, execution: Execution<'_>, limit: Duration) -> io::Result<Child> {
+fn spawn(execution: Execution<'_>) -> io::Result<Child> {
     let call = execution.call;
-    let output = OpenOptions::new().append(true).create(true).mode(0o600).open(execution.output)?;
-    let mut command = if init == InitSystem::Systemd {
-        let mut command = Command::new("systemd-run");
-        command.args(["--quiet", "--collect", "--wait", "--pipe"]).arg(format!("--unit={}", execution.name));
-        command.arg(format!("--property=RuntimeMaxSec={}", limit.as_secs().max(1)));
-        let fixed = [("PATH".to_owned(), program::PATH.to_owned()), ("LC_ALL".to_owned(), "C".to_owned())];
-        for (key, value) in fixed.iter().chain(&call.environment) {
-            command.arg(format!("--setenv={key}={value}"));
-        }
-        command.arg("--").arg(&call.program);
-        command
-    } else {
-        let mut command = Command::new(&call.program);
-        command.process_group(0);
-        command
-    };
-    command
+    let output = OpenOptions::new().append(true).open(execution.output)?;
+    Command::new(&call.program)
         .args(&call.arguments)
+        .process_group(0)
         .env_clear()
         .env("PATH", program::PATH)
         .env("LC_ALL", "C")
@@ -99,24 +205,13 @@ fn spawn(init: InitSystem, execution: Execution<'_>, limit: Duration) -> io::Res
         .spawn()
 }
 
-/// Ends a program that takes too long; under systemd its unit.
-async fn stop(init: InitSystem, name: &str, child: &mut Child) {
-    if init == InitSystem::Systemd {
-        let unit = format!("{name}.service");
-        let _ = ask(&Call::new("systemctl", &["--no-ask-password", "kill", "--signal=KILL", &unit], QUERY_S)).await;
-    } else if let Some(group) =
-        child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw)
-    {
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-    }
-    let _ = child.kill().await;
-}
-
 pub(super) async fn is_running(init: InitSystem, name: &str, output: &Path) -> bool {
     if init == InitSystem::Systemd {
-        let unit = format!("{name}.service");
-        let state = ask(&Call::new("systemctl", &["is-active", &unit], QUERY_S)).await;
-        return state.is_ok_and(|said| matches!(said.stdout.trim(), "active" | "activating" | "deactivating"));
+        let state = unit_state(name).await;
+        if matches!(state, Ok(UnitState::Ended(_))) {
+            forget(name).await;
+        }
+        return state == Ok(UnitState::Running);
     }
     let Ok(noted) = fs::read_to_string(process_note(output)) else { return false };
     let Some((id, start)) = noted.trim().split_once(' ') else { return false };
@@ -145,17 +240,10 @@ fn start_of(id: &str) -> Option<String> {
 /// What a program has written so far.
 struct Tail {
     path: PathBuf,
-    /// Where this run's output begins: a step's inverse writes behind the step.
-    began: u64,
     told: u64,
 }
 
 impl Tail {
-    fn new(path: &Path) -> Self {
-        let began = fs::metadata(path).map_or(0, |metadata| metadata.len());
-        Self { path: path.to_owned(), began, told: began }
-    }
-
     /// Tells whole lines that have come since; a full queue costs lines, not the step.
     fn tell(&mut self, lines: &mpsc::Sender<String>) {
         let Ok(bytes) = self.read_from(self.told) else { return };
@@ -169,7 +257,7 @@ impl Tail {
     }
 
     fn all(&self) -> String {
-        String::from_utf8_lossy(&self.read_from(self.began).unwrap_or_default()).into_owned()
+        String::from_utf8_lossy(&self.read_from(0).unwrap_or_default()).into_owned()
     }
 
     fn read_from(&self, start: u64) -> io::Result<Vec<u8>> {
@@ -203,6 +291,22 @@ mod tests {
         assert_eq!(all, ["DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", &format!("PATH={}", program::PATH)]);
         assert!(told.recv().await.is_some_and(|line| line.contains('=')));
         assert!(!is_running(InitSystem::None, "muster-test", &output).await);
+    }
+
+    #[test]
+    fn how_a_unit_ended_is_read_from_its_properties() {
+        let state = |active: &str, sub: &str, code: &str, status: &str, result: &str| {
+            parse_state(&format!(
+                "ActiveState={active}\nSubState={sub}\nExecMainCode={code}\nExecMainStatus={status}\nResult={result}\n"
+            ))
+        };
+        assert_eq!(state("active", "running", "0", "0", "success"), UnitState::Running);
+        assert_eq!(state("active", "exited", "1", "0", "success"), UnitState::Ended(Some(0)));
+        assert_eq!(state("failed", "failed", "1", "100", "exit-code"), UnitState::Ended(Some(100)));
+        assert_eq!(state("failed", "failed", "2", "9", "signal"), UnitState::Ended(None));
+        assert_eq!(state("failed", "failed", "1", "0", "timeout"), UnitState::Ended(None));
+        assert_eq!(state("inactive", "dead", "0", "0", "success"), UnitState::Gone);
+        assert_eq!(parse_state(""), UnitState::Gone);
     }
 
     #[tokio::test]

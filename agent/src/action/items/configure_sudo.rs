@@ -75,11 +75,11 @@ impl Change for ConfigureSudo {
             contents: format!("# {user}, allowed by Muster\n#{} ALL=(ALL:ALL) NOPASSWD: ALL\n", account.uid),
             mode: MODE,
             owner: Owner::ROOT,
-            check: Some(Call::new("visudo", &["-c", "-q", "-f", "{}"], QUERY_S)),
+            check: Some(Call::new("visudo", &["--check", "--quiet", "--file", "{}"], QUERY_S)),
         });
         steps.push(Step::Check {
             title: "check all of sudo's rules together".to_owned(),
-            call: Call::new("visudo", &["-c"], QUERY_S),
+            call: Call::new("visudo", &["--check"], QUERY_S),
         });
         let evidence = match found.installed {
             true => format!("{user} may not become root without a password"),

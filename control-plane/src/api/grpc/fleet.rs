@@ -72,6 +72,7 @@ impl FleetService for Fleet {
     type BootstrapStream = Answers<wire::ProgressEvent>;
     type RunPreflightStream = Answers<wire::ProgressEvent>;
     type HardenStream = Answers<wire::ProgressEvent>;
+    type FixServerStream = Answers<wire::ProgressEvent>;
     type WatchServerStream = Answers<wire::ServerEvent>;
     type WatchEventsStream = Answers<wire::FleetEvent>;
 
@@ -116,6 +117,10 @@ impl FleetService for Fleet {
 
     async fn harden(&self, request: Request<wire::HardenRequest>) -> Answer<Self::HardenStream> {
         answer(hardening::harden(self.call(request)?).await)
+    }
+
+    async fn fix_server(&self, request: Request<wire::FixServerRequest>) -> Answer<Self::FixServerStream> {
+        answer(runs::fix(self.call(request)?).await)
     }
 
     async fn refresh_facts(&self, request: Request<wire::RefreshFactsRequest>) -> Answer<wire::Server> {

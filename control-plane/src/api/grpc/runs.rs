@@ -4,11 +4,21 @@ use futures_util::StreamExt as _;
 use muster_shared::wire;
 
 use super::fleet::{Answers, Call};
-use crate::{api::model::structure, error::Error, progress::ProgressStream};
+use crate::{
+    api::model::{fix::FixRequest, structure},
+    error::Error,
+    progress::ProgressStream,
+};
 
 pub(super) async fn preflight(call: Call<wire::RunPreflightRequest>) -> Result<Answers<wire::ProgressEvent>, Error> {
     let server = call.server(&call.request.server).await?.id;
     Ok(told(call.app.preflight.start(&call.act(), server).await?))
+}
+
+pub(super) async fn fix(call: Call<wire::FixServerRequest>) -> Result<Answers<wire::ProgressEvent>, Error> {
+    let server = call.server(&call.request.server).await?.id;
+    let wish = FixRequest::from(call.request.clone()).into_wish()?;
+    Ok(told(call.app.fixes.start(&call.act(), server, &wish).await?))
 }
 
 pub(super) async fn bootstrap(call: Call<wire::BootstrapRequest>) -> Result<Answers<wire::ProgressEvent>, Error> {

@@ -10,6 +10,7 @@ pub mod connection;
 pub mod environment;
 pub mod event;
 pub mod facts;
+pub mod fix;
 pub mod hardening;
 pub mod health;
 pub mod join_token;

@@ -213,6 +213,7 @@ fn row(world: &World, method: &Method, path: &str) -> Option<Value> {
             "/api/v1/vms/{id}/test-connection"
             | "/api/v1/vms/{id}/bootstrap"
             | "/api/v1/vms/{id}/preflight"
+            | "/api/v1/vms/{id}/preflight/fix"
             | "/api/v1/vms/{id}/facts/refresh"
             | "/api/v1/vms/{id}/reboot"
             | "/api/v1/vms/{id}/stop"

@@ -12,6 +12,7 @@ pub mod environments;
 pub mod events;
 pub mod extract;
 pub mod facts;
+pub mod fix;
 pub mod hardening;
 pub mod health;
 pub mod host_key;
@@ -117,6 +118,7 @@ pub fn routes() -> Routes {
             connection_test::test_connection,
         )
         .guarded::<preflight::__path_run_preflight, _, _>(Operation::RunPreflight, preflight::run_preflight)
+        .guarded::<fix::__path_fix_server, _, _>(Operation::FixServer, fix::fix_server)
         .guarded::<facts::__path_get_facts, _, _>(Operation::GetServer, facts::get_facts)
         .guarded::<facts::__path_refresh_facts, _, _>(Operation::RefreshFacts, facts::refresh_facts)
         .guarded::<power::__path_reboot_server, _, _>(Operation::RebootServer, power::reboot_server)
