@@ -15,6 +15,7 @@ mod host_key;
 mod join_tokens;
 mod keyring;
 mod members;
+mod metrics;
 mod output;
 mod power;
 mod progress;
@@ -95,6 +96,9 @@ pub enum FleetCommand {
     Facts(facts::Facts),
     /// Show a server's latest figures.
     Summary(runs::Server),
+    /// Show, follow and list what hosts and containers measured.
+    #[command(subcommand)]
+    Metrics(metrics::MetricsCommand),
     /// Follow a server: its changes, commands and, each second, its figures.
     Watch(runs::Server),
     /// List, show and cancel commands.
@@ -146,6 +150,7 @@ impl FleetCommand {
             Self::TestConnection(command) => command.run(&mut fleet, &mut output).await,
             Self::Facts(command) => command.run(&mut fleet, &mut output).await,
             Self::Summary(server) => summary::show(server, &mut fleet, &mut output).await,
+            Self::Metrics(command) => command.run(&mut fleet, &mut output).await,
             Self::Watch(server) => summary::watch(server, &mut fleet, &mut output).await,
             Self::Commands(command) => command.run(&mut fleet, &mut output).await,
             Self::Hostkey(command) => command.run(&mut fleet, &mut output).await,
