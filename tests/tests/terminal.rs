@@ -107,7 +107,8 @@ impl Terminal {
 
     async fn tmux(&self, arguments: &[&str]) -> Result<String> {
         let socket = self.socket.path().join("tmux");
-        let output = Command::new("tmux").arg("-S").arg(socket).args(arguments).env("LC_ALL", "C.UTF-8").output().await?;
+        let output =
+            Command::new("tmux").arg("-S").arg(socket).args(arguments).env("LC_ALL", "C.UTF-8").output().await?;
         let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.success(), "tmux {arguments:?}: {complaint}");
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
@@ -158,7 +159,9 @@ async fn the_fleet_is_live_in_a_terminal() -> Result<()> {
     let figures = |screen: &str| {
         screen.lines().any(|line| line.contains("this-machine") && line.contains("online") && line.contains(" kB/s"))
     };
-    let live = |screen: &str| figures(screen) || screen.lines().any(|line| line.contains("this-machine") && line.contains(" B/s"));
+    let live = |screen: &str| {
+        figures(screen) || screen.lines().any(|line| line.contains("this-machine") && line.contains(" B/s"))
+    };
     let first = terminal.shows("the server's figures", live).await?;
     assert!(first.contains("1 servers"), "{first}");
     terminal.shows("other figures a moment later", |screen| live(screen) && screen != first).await?;
@@ -176,7 +179,9 @@ async fn the_fleet_is_live_in_a_terminal() -> Result<()> {
     terminal.shows("the fleet", live).await?;
 
     control_plane.kill().await?;
-    terminal.shows("that the values are old", |screen| screen.contains("old values") && screen.contains("this-machine")).await?;
+    terminal
+        .shows("that the values are old", |screen| screen.contains("old values") && screen.contains("this-machine"))
+        .await?;
     control_plane.start_again().await?;
     terminal.shows("new values", |screen| live(screen) && !screen.contains("old values")).await?;
     terminal.keys(&["q"]).await?;

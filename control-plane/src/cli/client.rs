@@ -202,7 +202,10 @@ mod tests {
         let name = |name: &str| name.parse::<ContextName>().expect("a name");
         Contexts {
             current: Some(name("one")),
-            contexts: BTreeMap::from([(name("one"), context("one.example", "a")), (name("two"), context("two.example", "b"))]),
+            contexts: BTreeMap::from([
+                (name("one"), context("one.example", "a")),
+                (name("two"), context("two.example", "b")),
+            ]),
         }
     }
 

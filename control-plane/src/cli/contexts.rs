@@ -245,7 +245,11 @@ mod tests {
         assert_eq!((found.token.as_str(), found.ca_sha256), ("mst_secret", Some(CaPin([7; 32]))));
         let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
         assert_eq!((mode(&file.0), mode(file.0.parent().expect("folder"))), (0o600, 0o700));
-        assert_eq!(fs::read_dir(file.0.parent().expect("folder")).expect("list").count(), 1, "nothing is left beside it");
+        assert_eq!(
+            fs::read_dir(file.0.parent().expect("folder")).expect("list").count(),
+            1,
+            "nothing is left beside it"
+        );
     }
 
     #[test]

@@ -64,7 +64,10 @@ impl Login {
         let file = user_file()?;
         let mut contexts = file.read()?;
         let url = target.url.clone().ok_or_else(|| {
-            Failure::usage("which control plane?", "pass --url https://HOST:PORT, and --ca-sha256 where it is self-signed")
+            Failure::usage(
+                "which control plane?",
+                "pass --url https://HOST:PORT, and --ca-sha256 where it is self-signed",
+            )
         })?;
         let name = match self.name.or_else(|| target.context.clone()).or_else(|| ContextName::of(&url)) {
             Some(name) => name,

@@ -17,6 +17,7 @@ mod join_tokens;
 mod keyring;
 mod login;
 mod members;
+mod metrics;
 mod output;
 mod power;
 mod progress;
@@ -100,6 +101,9 @@ pub enum FleetCommand {
     Summary(runs::Server),
     /// Show the fleet live in the terminal: sort, search, and a server's containers.
     Top(top::TopArgs),
+    /// Show, follow and list what hosts and containers measured.
+    #[command(subcommand)]
+    Metrics(metrics::MetricsCommand),
     /// Follow a server: its changes, commands and, each second, its figures.
     Watch(runs::Server),
     /// List, show and cancel commands.
@@ -146,7 +150,8 @@ impl FleetCommand {
             Self::Login(command) => return command.run(target, &mut output).await,
             _ => {}
         }
-        let kept = contexts::ContextFile::of_user().map_or_else(|| Ok(contexts::Contexts::default()), |file| file.read())?;
+        let kept =
+            contexts::ContextFile::of_user().map_or_else(|| Ok(contexts::Contexts::default()), |file| file.read())?;
         let resolved = target.resolve(&kept, target.given_token()?)?;
         let mut fleet = client::connect(&resolved).await?;
         match self {
@@ -162,6 +167,7 @@ impl FleetCommand {
             Self::Facts(command) => command.run(&mut fleet, &mut output).await,
             Self::Summary(server) => summary::show(server, &mut fleet, &mut output).await,
             Self::Top(command) => command.run(&resolved.url.to_string(), &mut fleet).await,
+            Self::Metrics(command) => command.run(&mut fleet, &mut output).await,
             Self::Watch(server) => summary::watch(server, &mut fleet, &mut output).await,
             Self::Commands(command) => command.run(&mut fleet, &mut output).await,
             Self::Hostkey(command) => command.run(&mut fleet, &mut output).await,

@@ -36,13 +36,9 @@ pub(super) fn page(area: Rect) -> usize {
 
 /// Draws everything.
 pub(super) fn draw(top: &Top, url: &str, frame: &mut Frame<'_>) {
-    let [title, note, body, keys] = Layout::vertical([
-        Constraint::Length(1),
-        Constraint::Length(1),
-        Constraint::Min(1),
-        Constraint::Length(1),
-    ])
-    .areas(frame.area());
+    let [title, note, body, keys] =
+        Layout::vertical([Constraint::Length(1), Constraint::Length(1), Constraint::Min(1), Constraint::Length(1)])
+            .areas(frame.area());
     frame.render_widget(Paragraph::new(headline(top, url)), title);
     frame.render_widget(Paragraph::new(remark(top)), note);
     frame.render_widget(Paragraph::new(KEYS).style(Style::new().add_modifier(Modifier::DIM)), keys);

@@ -132,7 +132,9 @@ async fn ask(mut fleet: Fleet, filter: String, mut wanted: watch::Receiver<Wante
         let now = wanted.borrow_and_update().clone();
         let mut answers = Vec::new();
         if round % LIST_EVERY_ROUNDS == 0 {
-            answers.push(list(&mut fleet, &filter).await.map_or_else(|failure| News::Trouble(failure.message), News::Servers));
+            answers.push(
+                list(&mut fleet, &filter).await.map_or_else(|failure| News::Trouble(failure.message), News::Servers),
+            );
         }
         if let Some(server) = now.containers_of.clone() {
             answers.extend(containers(&mut fleet, server).await);
