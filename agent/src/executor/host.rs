@@ -18,6 +18,7 @@ use tokio::sync::{Mutex, mpsc};
 use super::{
     machine::{Begun, finished},
     power::{self, Power},
+    updates::PendingUpdates,
     work::Work,
 };
 use crate::{
@@ -39,13 +40,21 @@ pub struct HostWork {
     /// The last facts and containers: what can't have changed since is taken over from them.
     facts: Mutex<Option<Facts>>,
     containers: Mutex<Vec<Container>>,
+    updates: PendingUpdates,
 }
 
 impl HostWork {
     /// Work on this host, whose boot ends through `power`, and which `engine` changes.
     #[must_use]
     pub fn new(power: Arc<dyn Power>, engine: Engine) -> Self {
-        Self { power, engine, assessed: Mutex::default(), facts: Mutex::default(), containers: Mutex::default() }
+        Self {
+            power,
+            engine,
+            assessed: Mutex::default(),
+            facts: Mutex::default(),
+            containers: Mutex::default(),
+            updates: PendingUpdates::default(),
+        }
     }
 
     async fn assess(&self) -> Vec<ItemStanding> {
@@ -60,7 +69,8 @@ impl Work for HostWork {
     async fn run(&self, id: CommandId, body: CommandBody, progress: mpsc::Sender<wire::Progress>) -> wire::Finished {
         match body {
             CommandBody::RefreshFacts => {
-                let mut facts = collect_facts(&ProbeOptions::default()).await;
+                let known_updates = Some(self.updates.current().await);
+                let mut facts = collect_facts(&ProbeOptions { known_updates, ..ProbeOptions::default() }).await;
                 facts.hardening = self.assess().await;
                 let json = serde_json::to_string(&facts);
                 *self.facts.lock().await = Some(facts);
@@ -109,7 +119,11 @@ impl Work for HostWork {
 
     async fn facts_json(&self) -> Result<String, String> {
         let mut last = self.facts.lock().await;
-        let options = ProbeOptions { previous: last.take(), ..ProbeOptions::default() };
+        let options = ProbeOptions {
+            previous: last.take(),
+            known_updates: Some(self.updates.known()),
+            ..ProbeOptions::default()
+        };
         let mut facts = collect_facts(&options).await;
         let is_fresh = self.assessed.lock().await.is_some_and(|at| at.elapsed() < ASSESS_EVERY);
         facts.hardening = match options.previous {

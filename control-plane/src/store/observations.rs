@@ -4,7 +4,8 @@ use muster_shared::id::{OrgId, ServerId};
 use ring::digest::{SHA256, digest};
 
 use super::{
-    Result, Store, Tx, environments::observe, hardening::keep_hardening, power::keep_places, rows::Columns as _,
+    Result, Store, Tx, containers, environments::observe, hardening::keep_hardening, power::keep_places,
+    rows::Columns as _,
 };
 use crate::audit::Record;
 use crate::servers::{ConnectionRecord, FactsKept, FactsRow, Fingerprint, PreflightRecord, SudoMode};
@@ -251,6 +252,7 @@ pub(super) async fn keep_facts(tx: &mut Tx, facts: &FactsRow) -> Result<FactsKep
     .execute(&mut **tx)
     .await?;
     keep_places(tx, facts.org, facts.server, &facts.places).await?;
+    containers::keep(tx, facts.server, &facts.docker).await?;
     observe(tx, facts.org, facts.server, &facts.docker, facts.collected_at_us).await?;
     let moves = keep_hardening(tx, facts.org, facts.server, &facts.hardening, facts.collected_at_us).await?;
     Ok(if moves { FactsKept::HardeningMoved } else { FactsKept::Kept })
