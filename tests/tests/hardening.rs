@@ -161,7 +161,8 @@ async fn holds_twice_and_is_undone(release: Release) -> Result<()> {
     drift_shows(&joined).await?;
 
     let undone = joined.harden(json!({ "items": ITEMS, "mode": "undo" })).await?;
-    assert_eq!(outcomes(&undone), all(&ITEMS, "undone"), "{undone:?}");
+    let reversed: Vec<&str> = ITEMS.into_iter().rev().collect();
+    assert_eq!(outcomes(&undone), all(&reversed, "undone"), "{undone:?}");
     let (left, kept) = (joined.state().await?, before);
     let differs: Vec<&str> = left.lines().filter(|line| !kept.contains(line)).collect();
     // The password was the test's own doing.
@@ -300,7 +301,7 @@ async fn published_ports_are_closed_for_other_hosts_unless_asked_for() -> Result
     assert!(!is_reached(&other, server, 8069).await?, "after Docker's restart");
 
     let undone = joined.harden(json!({ "items": ["docker_daemon", "firewall"], "mode": "undo" })).await?;
-    assert_eq!(outcomes(&undone), all(&["docker_daemon", "firewall"], "undone"), "{undone:?}");
+    assert_eq!(outcomes(&undone), all(&["firewall", "docker_daemon"], "undone"), "{undone:?}");
     assert!(is_reached(&other, server, 8069).await?, "open again");
     Ok(())
 }

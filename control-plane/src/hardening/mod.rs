@@ -81,7 +81,7 @@ impl Hardenings {
     /// the server's agent is not connected; [`ErrorKind::Exhausted`] when [`MAX_RUNS`] are under way.
     pub async fn start(&self, act: &Act, server: ServerId, wish: Wish) -> Result<ProgressStream> {
         self.servers.get(act.org_id, server).await?;
-        let wish = Wish { items: in_order(&wish.items)?, ..wish };
+        let wish = Wish { items: in_order(&wish.items, wish.mode)?, ..wish };
         if !self.sessions.is_online(server) {
             let detail =
                 "the server's agent is not connected, so nobody there could do it; start the server or its agent";
@@ -106,14 +106,20 @@ impl Hardenings {
     }
 }
 
-/// The items in the profile's order, each once; all of them where none is named.
-fn in_order(items: &[ItemName]) -> Result<Vec<ItemName>> {
+/// The items in the profile's order, each once; all of them where none is named. An undo goes the other way: what an
+/// earlier item brought, a later one may stand on.
+fn in_order(items: &[ItemName], mode: Mode) -> Result<Vec<ItemName>> {
     if let Some(stranger) = items.iter().find(|item| !PROFILE.contains(item)) {
         let known: Vec<&str> = PROFILE.iter().map(|item| item.as_str()).collect();
         let detail = format!("{stranger} is no item of the profile; its items are {}", known.join(", "));
         return Err(Error::invalid("unknown_item", detail));
     }
-    Ok(PROFILE.into_iter().filter(|item| items.is_empty() || items.contains(item)).collect())
+    let mut wanted: Vec<ItemName> =
+        PROFILE.into_iter().filter(|item| items.is_empty() || items.contains(item)).collect();
+    if mode == Mode::Undo {
+        wanted.reverse();
+    }
+    Ok(wanted)
 }
 
 #[cfg(test)]
@@ -122,9 +128,14 @@ mod tests {
 
     #[test]
     fn what_could_lock_somebody_out_comes_last_whatever_the_caller_says() {
-        assert_eq!(in_order(&[]).expect("all"), PROFILE);
+        assert_eq!(in_order(&[], Mode::Apply).expect("all"), PROFILE);
         let named = [ItemName::Sshd, ItemName::Fail2ban, ItemName::Sshd];
-        assert_eq!(in_order(&named).expect("known"), [ItemName::Fail2ban, ItemName::Sshd]);
-        assert_eq!(in_order(&[ItemName::InstallDocker]).expect_err("none of ours").code, "unknown_item");
+        assert_eq!(in_order(&named, Mode::Plan).expect("known"), [ItemName::Fail2ban, ItemName::Sshd]);
+        assert_eq!(
+            in_order(&named, Mode::Undo).expect("known"),
+            [ItemName::Sshd, ItemName::Fail2ban],
+            "the way it came"
+        );
+        assert_eq!(in_order(&[ItemName::InstallDocker], Mode::Plan).expect_err("none of ours").code, "unknown_item");
     }
 }

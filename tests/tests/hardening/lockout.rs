@@ -75,6 +75,7 @@ struct Ran {
     stayed: bool,
 }
 
+/// A server that things go wrong on.
 struct Victim<'a> {
     control_plane: &'a ControlPlane,
     server: Option<LabServer>,
@@ -95,7 +96,8 @@ impl Victim<'_> {
             _ => json!({ "items": [item], "mode": "apply" }),
         };
         let begun = Instant::now();
-        let applying = harden(self.control_plane, &self.id, &body);
+        let (control_plane, id) = (self.control_plane, self.id.clone());
+        let applying = harden(control_plane, &id, &body);
         let (applied, hurt) = tokio::join!(applying_quietly(applying), async {
             sleep(delay).await;
             self.hurt(fault).await?;
