@@ -10,7 +10,7 @@ use muster_shared::{policy::Family, tls::CaPin};
 use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
 
-use crate::{probe::ProbeArgs, spool, state::DEFAULT_STATE_DIR};
+use crate::{login::LoginArgs, probe::ProbeArgs, spool, state::DEFAULT_STATE_DIR};
 
 /// Samples this host and runs the commands its owner allows.
 #[derive(Debug, Parser)]
@@ -32,6 +32,9 @@ pub enum Command {
     Executor(RoleArgs),
     /// Look at this host once and print what was found.
     Probe(ProbeArgs),
+    /// Change how this host is entered over SSH.
+    #[command(hide = true)]
+    Login(LoginArgs),
     /// Wait, then become another program.
     #[command(hide = true)]
     After(AfterArgs),

@@ -12,7 +12,7 @@ use crate::{
     api,
     api_tokens::ApiTokens,
     audit::{Audit, AuditOpenError},
-    bootstrap::{Bootstrap, Running, Whereabouts},
+    bootstrap::{Bootstrap, Whereabouts},
     clock::Clock,
     commands::{Commands, keep_reconciled},
     config::Config,
@@ -37,6 +37,8 @@ use crate::{
     projects::Projects,
     quota::Quotas,
     retention::keep_trimmed,
+    running::Running,
+    secure::Secure,
     server_deletion::ServerDeletion,
     servers::Servers,
     sessions::{Ledger, LedgerWriter, Sessions, keep_sessions},
@@ -83,6 +85,7 @@ pub struct App {
     pub enrollment: Enrollment,
     pub agent_binaries: AgentBinaries,
     pub bootstrap: Bootstrap,
+    pub secure: Secure,
     pub connection_test: ConnectionTest,
     pub dialler: Dialler,
     pub facts: FactsRefresh,
@@ -187,7 +190,9 @@ impl App {
         let agent_binaries = AgentBinaries::new(&config.agent_dir);
         let connection_test =
             ConnectionTest::new(connector.clone(), agent_binaries.clone(), servers.clone(), clock.clone());
-        let entrance = Entrance::new(connector, servers.clone(), clock.clone());
+        let entrance = Entrance::new(connector.clone(), servers.clone(), clock.clone());
+        let running = Running::default();
+        let ssh_keys = SshKeyPairs::new(store.clone(), keyring.clone());
         let bootstrap = Bootstrap {
             entrance: entrance.clone(),
             binaries: agent_binaries.clone(),
@@ -197,7 +202,7 @@ impl App {
             events: events.clone(),
             clock: clock.clone(),
             whereabouts: Whereabouts::of(&config, &identity.authority),
-            running: Running::default(),
+            running: running.clone(),
         };
         let heads = Heads::new(store.clone());
         let checks = Checks::new(
@@ -218,13 +223,22 @@ impl App {
             preflight: Preflight::new(
                 (servers.clone(), commands.clone()),
                 sessions.clone(),
-                entrance,
+                entrance.clone(),
                 agent_binaries.clone(),
                 clock.clone(),
             ),
             power: Power::new(store.clone(), servers.clone(), commands.clone(), sessions.clone()),
             rotation: Rotation::new(store.clone(), keyring.clone()),
-            ssh_keys: SshKeyPairs::new(store.clone(), keyring.clone()),
+            secure: Secure {
+                connector,
+                entrance,
+                binaries: agent_binaries.clone(),
+                servers: servers.clone(),
+                ssh_keys: ssh_keys.clone(),
+                clock: clock.clone(),
+                running,
+            },
+            ssh_keys,
             heads,
             organizations: Organizations::new(store.clone()),
             members: Members::new(store.clone()),

@@ -37,6 +37,8 @@ pub mod progress;
 pub mod projects;
 pub mod quota;
 pub mod retention;
+pub mod running;
+pub mod secure;
 pub mod server_deletion;
 pub mod servers;
 pub mod sessions;

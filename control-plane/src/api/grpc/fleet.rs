@@ -71,6 +71,7 @@ impl FleetService for Fleet {
     type ExportAuditStream = Answers<wire::AuditChainItem>;
     type BootstrapStream = Answers<wire::ProgressEvent>;
     type RunPreflightStream = Answers<wire::ProgressEvent>;
+    type SecureServerStream = Answers<wire::ProgressEvent>;
     type WatchServerStream = Answers<wire::ServerEvent>;
     type WatchEventsStream = Answers<wire::FleetEvent>;
 
@@ -107,6 +108,10 @@ impl FleetService for Fleet {
 
     async fn run_preflight(&self, request: Request<wire::RunPreflightRequest>) -> Answer<Self::RunPreflightStream> {
         answer(runs::preflight(self.call(request)?).await)
+    }
+
+    async fn secure_server(&self, request: Request<wire::SecureServerRequest>) -> Answer<Self::SecureServerStream> {
+        answer(runs::secure(self.call(request)?).await)
     }
 
     async fn refresh_facts(&self, request: Request<wire::RefreshFactsRequest>) -> Answer<wire::Server> {

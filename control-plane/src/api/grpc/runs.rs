@@ -4,7 +4,7 @@ use futures_util::StreamExt as _;
 use muster_shared::wire;
 
 use super::fleet::{Answers, Call};
-use crate::{api::model::structure, error::Error, progress::ProgressStream};
+use crate::{api::model::structure, error::Error, progress::ProgressStream, secure::SecureOptions};
 
 pub(super) async fn preflight(call: Call<wire::RunPreflightRequest>) -> Result<Answers<wire::ProgressEvent>, Error> {
     let server = call.server(&call.request.server).await?.id;
@@ -14,6 +14,15 @@ pub(super) async fn preflight(call: Call<wire::RunPreflightRequest>) -> Result<A
 pub(super) async fn bootstrap(call: Call<wire::BootstrapRequest>) -> Result<Answers<wire::ProgressEvent>, Error> {
     let server = call.server(&call.request.server).await?.id;
     Ok(told(call.app.bootstrap.start(&call.act(), server).await?))
+}
+
+pub(super) async fn secure(call: Call<wire::SecureServerRequest>) -> Result<Answers<wire::ProgressEvent>, Error> {
+    let server = call.server(&call.request.server).await?.id;
+    let options = SecureOptions {
+        disable_password_auth: call.request.disable_password_auth,
+        keep_sudo_password: call.request.keep_sudo_password,
+    };
+    Ok(told(call.app.secure.start(&call.act(), server, options).await?))
 }
 
 fn told(events: ProgressStream) -> Answers<wire::ProgressEvent> {

@@ -24,6 +24,7 @@ pub mod project;
 pub mod quota;
 pub mod request;
 pub mod secret;
+pub mod secure;
 pub mod series;
 pub mod server;
 pub mod session;

@@ -35,6 +35,7 @@ mod project_tests;
 pub mod projects;
 pub mod quota;
 pub mod routes;
+pub mod secure;
 pub mod servers;
 pub mod session;
 pub mod ssh_keys;
@@ -129,6 +130,7 @@ pub fn routes() -> Routes {
         .guarded::<monitoring::__path_follow_live, _, _>(Operation::GetSummary, monitoring::follow_live)
         .guarded::<monitoring::__path_query_series, _, _>(Operation::QuerySeries, monitoring::query_series)
         .guarded::<bootstrap::__path_bootstrap, _, _>(Operation::Bootstrap, bootstrap::bootstrap)
+        .guarded::<secure::__path_secure_server, _, _>(Operation::SecureServer, secure::secure_server)
         .guarded::<agent::__path_revoke_agent, _, _>(Operation::RevokeAgent, agent::revoke_agent)
         .guarded::<agent::__path_release_quarantine, _, _>(Operation::ReleaseQuarantine, agent::release_quarantine)
         .guarded::<join_tokens::__path_create_join_token, _, _>(
