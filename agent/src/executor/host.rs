@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, mpsc};
 use super::{
     machine::{Begun, finished},
     power::{self, Power},
+    updates::PendingUpdates,
     work::Work,
 };
 use crate::probe::{ProbeOptions, collect_facts, read_containers, run_preflight};
@@ -23,13 +24,14 @@ pub struct HostWork {
     /// The last facts and containers: what can't have changed since is taken over from them.
     facts: Mutex<Option<Facts>>,
     containers: Mutex<Vec<Container>>,
+    updates: PendingUpdates,
 }
 
 impl HostWork {
     /// Work on this host, whose boot ends through `power`.
     #[must_use]
     pub fn new(power: Arc<dyn Power>) -> Self {
-        Self { power, facts: Mutex::default(), containers: Mutex::default() }
+        Self { power, facts: Mutex::default(), containers: Mutex::default(), updates: PendingUpdates::default() }
     }
 }
 
@@ -38,7 +40,8 @@ impl Work for HostWork {
     async fn run(&self, body: CommandBody, progress: mpsc::Sender<wire::Progress>) -> wire::Finished {
         match body {
             CommandBody::RefreshFacts => {
-                let facts = collect_facts(&ProbeOptions::default()).await;
+                let known_updates = Some(self.updates.current().await);
+                let facts = collect_facts(&ProbeOptions { known_updates, ..ProbeOptions::default() }).await;
                 let json = serde_json::to_string(&facts);
                 *self.facts.lock().await = Some(facts);
                 answered(json.map(Answer::FactsJson))
@@ -68,7 +71,11 @@ impl Work for HostWork {
 
     async fn facts_json(&self) -> Result<String, String> {
         let mut last = self.facts.lock().await;
-        let options = ProbeOptions { previous: last.take(), ..ProbeOptions::default() };
+        let options = ProbeOptions {
+            previous: last.take(),
+            known_updates: Some(self.updates.known()),
+            ..ProbeOptions::default()
+        };
         let facts = collect_facts(&options).await;
         let json = serde_json::to_string(&facts).map_err(|error| error.to_string());
         *last = Some(facts);

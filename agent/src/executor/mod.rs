@@ -10,6 +10,7 @@ pub mod machine;
 pub mod power;
 pub mod socket;
 pub mod trust;
+mod updates;
 pub mod work;
 
 use std::{

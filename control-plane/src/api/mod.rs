@@ -17,6 +17,7 @@ pub mod sse;
 #[cfg(test)]
 mod test_api;
 pub mod watch;
+pub mod watch_series;
 
 use axum::Router;
 

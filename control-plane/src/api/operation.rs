@@ -49,7 +49,13 @@ operations! {
     GetSummary => MonitoringView,
     /// Its figures need [`Permission::MonitoringView`] besides.
     WatchServer => ServersView,
+    GetServerMetrics => MonitoringView,
+    GetContainerMetrics => MonitoringView,
+    /// The link may do what [`Permission::ServersView`] allows as well.
+    GetMonitoringUrl => MonitoringView,
+    ListMetrics => MonitoringView,
     QuerySeries => MonitoringView,
+    WatchSeries => MonitoringView,
     /// Its figures and forecast need [`Permission::MonitoringView`] besides.
     GetStats => ServersView,
     /// Each event needs the permission of its kind besides.

@@ -8,13 +8,16 @@ mod audit;
 mod client;
 mod commands;
 mod connection;
+mod contexts;
 mod environments;
 mod facts;
 mod failure;
 mod host_key;
 mod join_tokens;
 mod keyring;
+mod login;
 mod members;
+mod metrics;
 mod output;
 mod power;
 mod progress;
@@ -27,12 +30,13 @@ mod stats;
 mod summary;
 mod table;
 mod tokens;
+mod top;
 mod users;
 mod yaml;
 
 use std::io::Write;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub use client::Target;
 pub use failure::Failure;
@@ -98,6 +102,11 @@ pub enum FleetCommand {
     Facts(facts::Facts),
     /// Show a server's latest figures.
     Summary(runs::Server),
+    /// Show the fleet live in the terminal: sort, search, and a server's containers.
+    Top(top::TopArgs),
+    /// Show, follow and list what hosts and containers measured.
+    #[command(subcommand)]
+    Metrics(metrics::MetricsCommand),
     /// Follow a server: its changes, commands and, each second, its figures.
     Watch(runs::Server),
     /// List, show and cancel commands.
@@ -121,6 +130,13 @@ pub enum FleetCommand {
     /// List, make and delete the organisation's users.
     #[command(subcommand, visible_alias = "user")]
     Users(users::UsersCommand),
+    /// Sign in: keep a control plane's address, CA and token, and use them from now on.
+    Login(login::Login),
+    /// List, choose and forget the control planes signed in to.
+    #[command(subcommand, visible_alias = "context")]
+    Contexts(login::ContextsCommand),
+    #[command(flatten)]
+    Describe(login::Describe),
 }
 
 impl FleetCommand {
@@ -130,13 +146,17 @@ impl FleetCommand {
     /// What went wrong, with an exit code and a next step.
     pub async fn run(self, target: &Target, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
         let mut output = Output::new(format, out);
-        if let Self::Audit(command) = &self
-            && command.is_local()
-        {
-            let Self::Audit(command) = self else { return Ok(()) };
-            return command.run_local(&mut output);
+        match self {
+            Self::Audit(command) if command.is_local() => return command.run_local(&mut output),
+            Self::Contexts(command) => return command.run(&mut output),
+            Self::Describe(command) => return command.run(Cli::command(), output.raw()),
+            Self::Login(command) => return command.run(target, &mut output).await,
+            _ => {}
         }
-        let mut fleet = client::connect(target).await?;
+        let kept =
+            contexts::ContextFile::of_user().map_or_else(|| Ok(contexts::Contexts::default()), |file| file.read())?;
+        let resolved = target.resolve(&kept, target.given_token()?)?;
+        let mut fleet = client::connect(&resolved).await?;
         match self {
             Self::Servers(command) => command.run(&mut fleet, &mut output).await,
             Self::JoinTokens(command) => command.run(&mut fleet, &mut output).await,
@@ -150,6 +170,8 @@ impl FleetCommand {
             Self::TestConnection(command) => command.run(&mut fleet, &mut output).await,
             Self::Facts(command) => command.run(&mut fleet, &mut output).await,
             Self::Summary(server) => summary::show(server, &mut fleet, &mut output).await,
+            Self::Top(command) => command.run(&resolved.url.to_string(), &mut fleet).await,
+            Self::Metrics(command) => command.run(&mut fleet, &mut output).await,
             Self::Watch(server) => summary::watch(server, &mut fleet, &mut output).await,
             Self::Commands(command) => command.run(&mut fleet, &mut output).await,
             Self::Hostkey(command) => command.run(&mut fleet, &mut output).await,
@@ -158,14 +180,14 @@ impl FleetCommand {
             Self::Tokens(command) => command.run(&mut fleet, &mut output).await,
             Self::Members(command) => command.run(&mut fleet, &mut output).await,
             Self::Users(command) => command.run(&mut fleet, &mut output).await,
+            // Answered above.
+            Self::Login(_) | Self::Contexts(_) | Self::Describe(_) => Ok(()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -12,6 +12,8 @@ mod api_tokens;
 mod audit;
 mod certificates;
 mod commands;
+mod containers;
+mod declared;
 mod disk_use;
 mod enrollment;
 mod environment_rows;

@@ -3,7 +3,7 @@
 use muster_shared::id::{OrgId, ServerId};
 use ring::digest::{SHA256, digest};
 
-use super::{Result, Store, Tx, environments::observe, power::keep_places, rows::Columns as _};
+use super::{Result, Store, Tx, containers, environments::observe, power::keep_places, rows::Columns as _};
 use crate::audit::Record;
 use crate::servers::{ConnectionRecord, FactsRow, Fingerprint, PreflightRecord, SudoMode};
 
@@ -250,6 +250,7 @@ pub(super) async fn keep_facts(tx: &mut Tx, facts: &FactsRow) -> Result<bool> {
     .execute(&mut **tx)
     .await?;
     keep_places(tx, facts.org, facts.server, &facts.places).await?;
+    containers::keep(tx, facts.server, &facts.docker).await?;
     observe(tx, facts.org, facts.server, &facts.docker, facts.collected_at_us).await?;
     Ok(true)
 }

@@ -23,6 +23,7 @@ use super::{ProbeOptions, docker, host::Host};
 use crate::os::{Platform, cgroup, interfaces};
 
 pub(super) use self::processes::Processes;
+pub use self::updates::{UpdatesStamp, count_updates};
 
 /// What could not be read: field → why.
 #[derive(Debug, Default)]
@@ -39,17 +40,19 @@ impl Unread {
     }
 }
 
-/// Everything known of the host, as this process' user may know it. Takes milliseconds, but for what slow programs
-/// tell: security updates. That is taken from [`ProbeOptions::previous`] where given.
+/// Everything known of the host, as this process' user may know it. Takes milliseconds where
+/// [`ProbeOptions::known_updates`] is given; counting security updates takes seconds.
 pub async fn collect_facts(options: &ProbeOptions) -> Facts {
-    let host = Host::new(&options.root);
-    let platform = Platform::detect(host.root());
-    let (mut facts, updates) = tokio::join!(collect_without_updates(options), updates::count(&host, platform, options));
+    let updates = async {
+        match options.known_updates.clone() {
+            Some(known) => known,
+            None => count_updates(options).await,
+        }
+    };
+    let (mut facts, updates) = tokio::join!(collect_without_updates(options), updates);
     match updates {
         Ok(count) => facts.security_updates_pending = Some(count),
-        Err(why) => {
-            facts.unread.insert("security_updates_pending".to_owned(), why.to_string());
-        }
+        Err(why) => _ = facts.unread.insert("security_updates_pending".to_owned(), why),
     }
     facts
 }

@@ -73,6 +73,7 @@ impl FleetService for Fleet {
     type RunPreflightStream = Answers<wire::ProgressEvent>;
     type SecureServerStream = Answers<wire::ProgressEvent>;
     type WatchServerStream = Answers<wire::ServerEvent>;
+    type WatchSeriesStream = Answers<wire::SeriesEvent>;
     type WatchEventsStream = Answers<wire::FleetEvent>;
 
     async fn list_servers(&self, request: Request<wire::ListServersRequest>) -> Answer<wire::ListServersResponse> {
@@ -128,6 +129,34 @@ impl FleetService for Fleet {
 
     async fn get_stats(&self, request: Request<wire::GetStatsRequest>) -> Answer<wire::ServerStats> {
         answer(monitoring::stats(self.call(request)?).await)
+    }
+
+    async fn get_server_metrics(&self, request: Request<wire::GetServerMetricsRequest>) -> Answer<wire::ServerMetrics> {
+        answer(monitoring::server_metrics(self.call(request)?).await)
+    }
+
+    async fn get_container_metrics(
+        &self,
+        request: Request<wire::GetContainerMetricsRequest>,
+    ) -> Answer<wire::ContainerMetrics> {
+        answer(monitoring::container_metrics(self.call(request)?).await)
+    }
+
+    async fn get_monitoring_url(&self, request: Request<wire::GetMonitoringUrlRequest>) -> Answer<wire::MonitoringUrl> {
+        let door = join_tokens::door(&request);
+        answer(monitoring::monitoring_url(self.call(request)?, door).await)
+    }
+
+    async fn list_metrics(&self, request: Request<wire::ListMetricsRequest>) -> Answer<wire::ListMetricsResponse> {
+        answer(monitoring::list_metrics(self.call(request)?).await)
+    }
+
+    async fn query_series(&self, request: Request<wire::QuerySeriesRequest>) -> Answer<wire::QuerySeriesResponse> {
+        answer(monitoring::query_series(self.call(request)?).await)
+    }
+
+    async fn watch_series(&self, request: Request<wire::WatchSeriesRequest>) -> Answer<Self::WatchSeriesStream> {
+        answer(monitoring::watch_series(self.call(request)?).await)
     }
 
     async fn watch_events(&self, request: Request<wire::WatchEventsRequest>) -> Answer<Self::WatchEventsStream> {

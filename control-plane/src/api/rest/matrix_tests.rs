@@ -236,7 +236,13 @@ fn row(world: &World, method: &Method, path: &str) -> Option<Value> {
             | "/api/v1/events"
             | "/api/v1/monitoring/servers/{id}/summary"
             | "/api/v1/monitoring/servers/{id}/live"
+            | "/api/v1/monitoring/servers/{id}/metrics"
+            | "/api/v1/monitoring/servers/{id}/url"
             | "/api/v1/monitoring/servers/{id}/series"
+            | "/api/v1/monitoring/servers/{id}/series/live"
+            | "/api/v1/monitoring/containers/{id}/metrics"
+            | "/api/v1/monitoring/metrics"
+            | "/api/v1/monitoring/series"
             | "/api/v1/join-tokens"
             | "/api/v1/audit"
             | "/api/v1/audit/verify"
@@ -281,7 +287,7 @@ fn row(world: &World, method: &Method, path: &str) -> Option<Value> {
 }
 
 fn query(path: &str) -> &'static str {
-    if path.ends_with("/series") { "?metric=host_load_1m" } else { "" }
+    if path.ends_with("/series") || path.ends_with("/series/live") { "?metric=host_load_1m" } else { "" }
 }
 
 fn is_denied(status: StatusCode, text: &str) -> bool {

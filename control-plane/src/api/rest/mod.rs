@@ -37,6 +37,8 @@ pub mod projects;
 pub mod quota;
 pub mod routes;
 pub mod secure;
+pub mod series;
+pub mod server_metrics;
 pub mod servers;
 pub mod session;
 pub mod ssh_keys;
@@ -129,7 +131,22 @@ pub fn routes() -> Routes {
         .guarded::<events::__path_watch_events, _, _>(Operation::WatchEvents, events::watch_events)
         .guarded::<monitoring::__path_get_summary, _, _>(Operation::GetSummary, monitoring::get_summary)
         .guarded::<monitoring::__path_follow_live, _, _>(Operation::GetSummary, monitoring::follow_live)
-        .guarded::<monitoring::__path_query_series, _, _>(Operation::QuerySeries, monitoring::query_series)
+        .guarded::<series::__path_query_series, _, _>(Operation::QuerySeries, series::query_series)
+        .guarded::<series::__path_query_fleet_series, _, _>(Operation::QuerySeries, series::query_fleet_series)
+        .guarded::<series::__path_follow_series, _, _>(Operation::WatchSeries, series::follow_series)
+        .guarded::<series::__path_list_metrics, _, _>(Operation::ListMetrics, series::list_metrics)
+        .guarded::<server_metrics::__path_get_server_metrics, _, _>(
+            Operation::GetServerMetrics,
+            server_metrics::get_server_metrics,
+        )
+        .guarded::<server_metrics::__path_get_monitoring_url, _, _>(
+            Operation::GetMonitoringUrl,
+            server_metrics::get_monitoring_url,
+        )
+        .guarded::<server_metrics::__path_get_container_metrics, _, _>(
+            Operation::GetContainerMetrics,
+            server_metrics::get_container_metrics,
+        )
         .guarded::<bootstrap::__path_bootstrap, _, _>(Operation::Bootstrap, bootstrap::bootstrap)
         .guarded::<secure::__path_secure_server, _, _>(Operation::SecureServer, secure::secure_server)
         .guarded::<agent::__path_revoke_agent, _, _>(Operation::RevokeAgent, agent::revoke_agent)

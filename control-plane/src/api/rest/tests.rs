@@ -128,7 +128,7 @@ async fn another_organization_s_things_are_not_there() {
             "env_id" => made.clone(),
             _ => id.to_owned(),
         });
-        let query = if path.ends_with("/series") { "?metric=host_load_1m" } else { "" };
+        let query = if path.contains("/series") { "?metric=host_load_1m" } else { "" };
         let body = match path.rsplit('/').next() {
             Some("host-key") => json!({ "fingerprint": FINGERPRINT }),
             Some("environments") => environment.clone(),
