@@ -20,6 +20,7 @@ use crate::{
     install::{self, users},
     join,
     link::{self, port::ExecutorPort, run::chain, session::HostWords},
+    login,
     os::boot::Boot,
     probe,
     sample::{Sampler, SamplerOptions},
@@ -96,6 +97,7 @@ async fn dispatch(command: Command) -> Exit {
             probe::run(args, io::stdout().lock()).await.map_err(|error| Failure::new(Exit::Failed, chain(&error)))
         }
         Command::Revert(args) => revert(&args).await,
+        Command::Login(args) => login::run(args, &mut io::stdout().lock()).await,
         Command::After(args) => after(&args).await,
         Command::Uninstall(args) => install::uninstall(&Paths::of(&args.state_dir), &mut io::stdout().lock()),
     };

@@ -10,7 +10,7 @@ use muster_shared::{policy::Family, tls::CaPin};
 use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
 
-use crate::{probe::ProbeArgs, spool, state::DEFAULT_STATE_DIR};
+use crate::{login::LoginArgs, probe::ProbeArgs, spool, state::DEFAULT_STATE_DIR};
 
 /// Samples this host and runs the commands its owner allows.
 #[derive(Debug, Parser)]
@@ -35,6 +35,9 @@ pub enum Command {
     /// Take back changes that nobody has confirmed in time.
     #[command(hide = true)]
     Revert(RevertArgs),
+    /// Change how this host is entered over SSH.
+    #[command(hide = true)]
+    Login(LoginArgs),
     /// Wait, then become another program.
     #[command(hide = true)]
     After(AfterArgs),

@@ -9,6 +9,7 @@ pub mod executor;
 pub mod install;
 pub mod join;
 pub mod link;
+pub mod login;
 pub mod os;
 pub mod probe;
 pub mod sample;

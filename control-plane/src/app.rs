@@ -12,7 +12,7 @@ use crate::{
     api,
     api_tokens::ApiTokens,
     audit::{Audit, AuditOpenError},
-    bootstrap::{Bootstrap, Running, Whereabouts},
+    bootstrap::{Bootstrap, Whereabouts},
     clock::Clock,
     commands::{Commands, keep_reconciled},
     config::Config,
@@ -40,6 +40,8 @@ use crate::{
     proof::Proof,
     quota::Quotas,
     retention::keep_trimmed,
+    running::Running,
+    secure::Secure,
     server_deletion::ServerDeletion,
     servers::Servers,
     sessions::{Ledger, LedgerWriter, Sessions, keep_sessions},
@@ -86,6 +88,7 @@ pub struct App {
     pub enrollment: Enrollment,
     pub agent_binaries: AgentBinaries,
     pub bootstrap: Bootstrap,
+    pub secure: Secure,
     pub connection_test: ConnectionTest,
     pub dialler: Dialler,
     pub facts: FactsRefresh,
@@ -197,9 +200,11 @@ impl App {
         let proof = Proof::new(
             (servers.clone(), commands.clone()),
             sessions.clone(),
-            (entrance.clone(), connector),
+            (entrance.clone(), connector.clone()),
             clock.clone(),
         );
+        let running = Running::default();
+        let ssh_keys = SshKeyPairs::new(store.clone(), keyring.clone());
         let bootstrap = Bootstrap {
             entrance: entrance.clone(),
             binaries: agent_binaries.clone(),
@@ -209,7 +214,7 @@ impl App {
             events: events.clone(),
             clock: clock.clone(),
             whereabouts: Whereabouts::of(&config, &identity.authority),
-            running: Running::default(),
+            running: running.clone(),
         };
         let heads = Heads::new(store.clone());
         let checks = Checks::new(
@@ -236,7 +241,7 @@ impl App {
             facts: FactsRefresh::new(servers.clone(), commands.clone(), sessions.clone(), connection_test.clone()),
             fixes: Fixes::new(
                 (servers.clone(), commands.clone()),
-                (sessions.clone(), entrance),
+                (sessions.clone(), entrance.clone()),
                 preflight.clone(),
                 clock.clone(),
             ),
@@ -245,7 +250,16 @@ impl App {
             preflight,
             power: Power::new(store.clone(), servers.clone(), commands.clone(), sessions.clone()),
             rotation: Rotation::new(store.clone(), keyring.clone()),
-            ssh_keys: SshKeyPairs::new(store.clone(), keyring.clone()),
+            secure: Secure {
+                connector,
+                entrance,
+                binaries: agent_binaries.clone(),
+                servers: servers.clone(),
+                ssh_keys: ssh_keys.clone(),
+                clock: clock.clone(),
+                running,
+            },
+            ssh_keys,
             heads,
             organizations: Organizations::new(store.clone()),
             members: Members::new(store.clone()),

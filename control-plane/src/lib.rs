@@ -40,6 +40,8 @@ pub mod projects;
 pub mod proof;
 pub mod quota;
 pub mod retention;
+pub mod running;
+pub mod secure;
 pub mod server_deletion;
 pub mod servers;
 pub mod sessions;

@@ -123,6 +123,7 @@ impl Rest {
             .uri(path)
             .header(header::HOST, self.address.to_string())
             .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
+            .header(header::ACCEPT, accept)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::ACCEPT, accept)
             .body(Full::new(Bytes::from(bytes)))?;

@@ -73,6 +73,7 @@ operations! {
     GetCommand => CommandsView,
     ListCommands => CommandsList,
     CancelCommand => CommandsCancel,
+    SecureServer => ServersSecure,
     RevokeAgent => ServersSecure,
     ReleaseQuarantine => ServersSecure,
     SetSshPassword => ServersUpdate,

@@ -26,6 +26,7 @@ mod power;
 mod progress;
 mod projects;
 mod runs;
+mod secure;
 mod servers;
 mod ssh_keys;
 mod stats;
@@ -98,6 +99,8 @@ pub enum FleetCommand {
     Fix(fix::Fix),
     /// Install the agent over SSH and wait for its first sample.
     Bootstrap(runs::Server),
+    /// Replace a server's password by a key of its own, proven before the password is forgotten.
+    Secure(secure::SecureArgs),
     /// Log in over SSH and show what is there, for a saved server or before saving one.
     TestConnection(connection::TestConnection),
     /// Show what is known of a host.
@@ -171,6 +174,7 @@ impl FleetCommand {
             Self::Preflight(server) => runs::preflight(server, &mut fleet, &mut output).await,
             Self::Fix(fix) => fix.run(&mut fleet, &mut output).await,
             Self::Bootstrap(server) => runs::bootstrap(server, &mut fleet, &mut output).await,
+            Self::Secure(args) => secure::run(args, &mut fleet, &mut output).await,
             Self::TestConnection(command) => command.run(&mut fleet, &mut output).await,
             Self::Facts(command) => command.run(&mut fleet, &mut output).await,
             Self::Summary(server) => summary::show(server, &mut fleet, &mut output).await,

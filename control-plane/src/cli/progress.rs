@@ -23,15 +23,33 @@ pub(super) struct Event {
 ///
 /// # Errors
 /// When the call fails, or tells an `error`, or ends without `complete`.
-pub(super) async fn follow(
+pub(super) async fn follow(events: Streaming<wire::ProgressEvent>, output: &mut Output<'_>) -> Result<Value, Failure> {
+    follow_with(events, output, true).await
+}
+
+/// The same, but leaves it to the caller to print `complete`.
+///
+/// # Errors
+/// As [`follow`].
+pub(super) async fn follow_quietly(
+    events: Streaming<wire::ProgressEvent>,
+    output: &mut Output<'_>,
+) -> Result<Value, Failure> {
+    follow_with(events, output, false).await
+}
+
+async fn follow_with(
     mut events: Streaming<wire::ProgressEvent>,
     output: &mut Output<'_>,
+    prints_complete: bool,
 ) -> Result<Value, Failure> {
     let spinner = Spinner::new(output.format());
     while let Some(event) = events.message().await? {
         let event = Event { event: event.event, data: event.data.map(structure::to_json).unwrap_or_default() };
         spinner.step(&event);
-        spinner.suspend(|| output.item(&event, line))?;
+        if prints_complete || event.event != "complete" {
+            spinner.suspend(|| output.item(&event, line))?;
+        }
         match event.event.as_str() {
             "complete" => return Ok(event.data),
             "error" => return Err(failed(&event.data)),

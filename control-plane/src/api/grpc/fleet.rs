@@ -73,6 +73,7 @@ impl FleetService for Fleet {
     type RunPreflightStream = Answers<wire::ProgressEvent>;
     type HardenStream = Answers<wire::ProgressEvent>;
     type FixServerStream = Answers<wire::ProgressEvent>;
+    type SecureServerStream = Answers<wire::ProgressEvent>;
     type WatchServerStream = Answers<wire::ServerEvent>;
     type WatchSeriesStream = Answers<wire::SeriesEvent>;
     type WatchEventsStream = Answers<wire::FleetEvent>;
@@ -122,6 +123,10 @@ impl FleetService for Fleet {
 
     async fn fix_server(&self, request: Request<wire::FixServerRequest>) -> Answer<Self::FixServerStream> {
         answer(runs::fix(self.call(request)?).await)
+    }
+
+    async fn secure_server(&self, request: Request<wire::SecureServerRequest>) -> Answer<Self::SecureServerStream> {
+        answer(runs::secure(self.call(request)?).await)
     }
 
     async fn refresh_facts(&self, request: Request<wire::RefreshFactsRequest>) -> Answer<wire::Server> {

@@ -8,6 +8,7 @@ use crate::{
     api::model::{fix::FixRequest, structure},
     error::Error,
     progress::ProgressStream,
+    secure::SecureOptions,
 };
 
 pub(super) async fn preflight(call: Call<wire::RunPreflightRequest>) -> Result<Answers<wire::ProgressEvent>, Error> {
@@ -24,6 +25,15 @@ pub(super) async fn fix(call: Call<wire::FixServerRequest>) -> Result<Answers<wi
 pub(super) async fn bootstrap(call: Call<wire::BootstrapRequest>) -> Result<Answers<wire::ProgressEvent>, Error> {
     let server = call.server(&call.request.server).await?.id;
     Ok(told(call.app.bootstrap.start(&call.act(), server).await?))
+}
+
+pub(super) async fn secure(call: Call<wire::SecureServerRequest>) -> Result<Answers<wire::ProgressEvent>, Error> {
+    let server = call.server(&call.request.server).await?.id;
+    let options = SecureOptions {
+        disable_password_auth: call.request.disable_password_auth,
+        keep_sudo_password: call.request.keep_sudo_password,
+    };
+    Ok(told(call.app.secure.start(&call.act(), server, options).await?))
 }
 
 pub(super) fn told(events: ProgressStream) -> Answers<wire::ProgressEvent> {

@@ -27,6 +27,7 @@ pub mod project;
 pub mod quota;
 pub mod request;
 pub mod secret;
+pub mod secure;
 pub mod series;
 pub mod series_query;
 pub mod server;

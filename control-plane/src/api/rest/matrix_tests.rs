@@ -218,6 +218,7 @@ fn row(world: &World, method: &Method, path: &str) -> Option<Value> {
             | "/api/v1/vms/{id}/reboot"
             | "/api/v1/vms/{id}/stop"
             | "/api/v1/vms/{id}/start"
+            | "/api/v1/vms/{id}/secure"
             | "/api/v1/vms/{id}/agent/revoke"
             | "/api/v1/vms/{id}/agent/release-quarantine"
             | "/api/v1/commands/{id}/cancel"

@@ -38,6 +38,7 @@ mod project_tests;
 pub mod projects;
 pub mod quota;
 pub mod routes;
+pub mod secure;
 pub mod series;
 pub mod server_metrics;
 pub mod servers;
@@ -152,6 +153,7 @@ pub fn routes() -> Routes {
             server_metrics::get_container_metrics,
         )
         .guarded::<bootstrap::__path_bootstrap, _, _>(Operation::Bootstrap, bootstrap::bootstrap)
+        .guarded::<secure::__path_secure_server, _, _>(Operation::SecureServer, secure::secure_server)
         .guarded::<agent::__path_revoke_agent, _, _>(Operation::RevokeAgent, agent::revoke_agent)
         .guarded::<agent::__path_release_quarantine, _, _>(Operation::ReleaseQuarantine, agent::release_quarantine)
         .guarded::<join_tokens::__path_create_join_token, _, _>(
