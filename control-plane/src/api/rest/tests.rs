@@ -135,6 +135,7 @@ async fn another_organization_s_things_are_not_there() {
             Some("migrate") => json!({ "target_vm_id": id, "environment_ids": [made] }),
             Some("ssh-password") => json!({ "ssh_password": "x" }),
             Some("ssh-keys") => json!({ "name": "x" }),
+            Some("hardening") => json!({ "mode": "plan" }),
             _ => json!({}),
         };
         let request = Request::builder()

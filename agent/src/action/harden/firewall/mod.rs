@@ -160,7 +160,7 @@ fn rules_file(evidence: &Evidence, wanted: String, mode: u32) -> Step {
         None => look::write(path, wanted, mode),
     };
     if let Step::WriteFile { check, .. } = &mut step {
-        *check = Some(Call::new("nft", &["-c", "-f", "{}"], LOAD_S));
+        *check = Some(Call::new("nft", &["--check", "--file", "{}"], LOAD_S));
     }
     step
 }
