@@ -24,6 +24,8 @@ const BACK_WITHIN: Duration = Duration::from_secs(60);
 /// How long a run is looked at, at most: until the host has settled.
 const SETTLED_WITHIN: Duration = Duration::from_secs(240);
 const BETWEEN_LOGINS: Duration = Duration::from_millis(700);
+/// How long a step stays broken: longer than a change takes.
+const BROKEN_FOR: Duration = Duration::from_secs(6);
 const TIMER: &str = "/etc/systemd/system/muster-agent-revert.timer";
 /// Nobody's network: a firewall that keeps SSH to it locks everybody out.
 const NOWHERE: &str = "192.0.2.0/24";
@@ -142,7 +144,12 @@ impl Victim<'_> {
 
     async fn hurt(&mut self, fault: Fault) -> Result<()> {
         match fault {
-            Fault::Closing | Fault::BrokenStep => {}
+            Fault::Closing => {}
+            // What keeps the step from working keeps the way back from working, too, as long as it is there.
+            Fault::BrokenStep => {
+                sleep(BROKEN_FOR).await;
+                self.heal(fault).await?;
+            }
             Fault::KillExecutor => {
                 self.server()?.exec(&["systemctl", "kill", "--signal=KILL", "muster-agent-executor"]).await?;
             }
