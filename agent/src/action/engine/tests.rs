@@ -313,7 +313,7 @@ proptest! {
             assert_eq!(bench.engine.revert_due().await.expect("free"), None);
             let (after, asked) = (bench.host.world(), after_all(&item).await);
             assert!(after == before || (!is_dangerous && after == asked), "{settled:?}\n{on_disk:?}\n{after:?}");
-            assert_eq!(bench.is_armed(), false);
+            assert!(!bench.is_armed());
             let installs = bench.host.executed().iter().filter(|line| line.contains(" install ")).count();
             assert!(installs <= 1, "begun once at most");
         });

@@ -104,7 +104,7 @@ fn is_free(rights: &str) -> bool {
         ["(ALL:ALL)NOPASSWD:ALL", "(ALL)NOPASSWD:ALL", "(root)NOPASSWD:ALL"].contains(&line.as_str())
     };
     // The last rule that matches is the one that counts.
-    rights.lines().map(str::trim).filter(|line| line.starts_with('(')).next_back().is_some_and(everything)
+    rights.lines().map(str::trim).rfind(|line| line.starts_with('(')).is_some_and(everything)
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ impl Model {
     /// Does what is due, as well or badly as `luck` has it. A bad deed may still have had its effect.
     fn advance(&mut self, luck: u8) {
         let Some(deed) = self.life.deed() else { return };
-        let well = luck % 8 != 0;
+        let well = !luck.is_multiple_of(8);
         let event = match deed {
             Deed::Arm => {
                 self.armed |= well;

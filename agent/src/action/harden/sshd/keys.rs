@@ -16,11 +16,10 @@ pub(super) fn somebody_has_one(host: &dyn Host, effective: &Effective) -> bool {
     }
     let patterns = effective.value("authorizedkeysfile").unwrap_or(USUAL);
     let users = look::text(host, "/etc/passwd");
-    let files = users.lines().take(MAX_USERS).filter_map(login).flat_map(|(user, home)| {
+    let mut files = users.lines().take(MAX_USERS).filter_map(login).flat_map(|(user, home)| {
         patterns.split_whitespace().filter(|pattern| *pattern != "none").map(move |pattern| path(pattern, user, home))
     });
-    let has_key = |path: String| look::text(host, &path).lines().any(is_key);
-    files.map(has_key).any(|has_key| has_key)
+    files.any(|path| look::text(host, &path).lines().any(is_key))
 }
 
 /// Name and home of a user who gets a shell.
