@@ -139,8 +139,12 @@ impl Engine {
 
     fn put_back(&self, id: CommandId, step: u32, path: &str, kept: &Kept) -> Result<(), String> {
         match kept {
+            // What is as before is not written again: where writing fails, it may be for the same reason as before.
             Kept::File { mode, owner, sha256 } => {
-                self.records.kept_file(id, step, (*mode, *owner, sha256)).and_then(|file| self.host.write(path, &file))
+                self.records.kept_file(id, step, (*mode, *owner, sha256)).and_then(|file| {
+                    let is_back = self.host.read(path).is_ok_and(|now| now.as_ref() == Some(&file));
+                    if is_back { Ok(()) } else { self.host.write(path, &file) }
+                })
             }
             Kept::NoFile => self.host.remove(path),
             _ => return Ok(()),
