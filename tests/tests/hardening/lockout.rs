@@ -227,14 +227,20 @@ async fn applying_quietly(applying: impl Future<Output = Result<Vec<muster_tests
     applying.await.ok().and_then(|events| events.last().map(|event| event.data.clone()))
 }
 
-async fn runs(control_plane: &ControlPlane, network: &Network, mut dice: Dice, count: u64) -> Result<Vec<Ran>> {
+/// The faults come in turn from `first` on; the dice say what they hit and when.
+async fn runs(
+    control_plane: &ControlPlane,
+    network: &Network,
+    mut dice: Dice,
+    (first, count): (u64, u64),
+) -> Result<Vec<Ran>> {
     let server = LabServer::start(network, Release::Bookworm, Variant::Plain).await?;
     server.paste("apt-get -q update && apt-get -q -y --no-install-recommends install nftables").await?;
     let id = join(control_plane, &server).await?;
     let mut victim = Victim { control_plane, server: Some(server), id };
     let mut ran = Vec::new();
     for number in 0..count {
-        let fault = FAULTS[usize::try_from((dice.below(6) + number) % 6)?];
+        let fault = FAULTS[usize::try_from((first + number) % 6)?];
         let item = if fault == Fault::Closing || dice.below(2) == 0 { "firewall" } else { "sshd" };
         let delay = Duration::from_millis(dice.below(9000));
         ran.push(victim.run(fault, item, delay).await.with_context(|| format!("{fault:?} {item} after {delay:?}"))?);
@@ -254,7 +260,7 @@ async fn whatever_breaks_the_way_in_is_open_again_within_a_minute() -> Result<()
     let servers = (0..at_once).map(|server| {
         let mut dice = Dice(seed.wrapping_mul(2_654_435_761).wrapping_add(server.wrapping_mul(0x9e37_79b9) | 1));
         dice.next();
-        runs(&control_plane, &network, dice, share)
+        runs(&control_plane, &network, dice, (server * 3, share))
     });
     let mut all = Vec::new();
     for ran in join_all(servers).await {
