@@ -30,7 +30,6 @@ struct Watch {
 
 /// Follows the series of `server` that `selection` takes. The first event lists them, and another does whenever they
 /// change; a slow reader sees a gap.
-#[must_use]
 pub fn watch_series(
     app: App,
     org: OrgId,

@@ -1,6 +1,6 @@
 //! Samples as hosts took them, read back from what is stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use muster_shared::{
     id::{OrgId, ServerId},
@@ -86,11 +86,13 @@ async fn from_frames(
     }
     let mut wanted: BTreeMap<u64, BTreeMap<SeriesId, Series>> = BTreeMap::new();
     for frame in frames {
-        if !wanted.contains_key(&frame.epoch) {
-            let of_epoch = store.series_of(org, server, frame.epoch).await?;
-            wanted.insert(frame.epoch, of_epoch.into_iter().filter(|(_, series)| selection.takes(series)).collect());
-        }
-        let of_epoch = &wanted[&frame.epoch];
+        let of_epoch = match wanted.entry(frame.epoch) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let of_epoch = store.series_of(org, server, frame.epoch).await?;
+                place.insert(of_epoch.into_iter().filter(|(_, series)| selection.takes(series)).collect())
+            }
+        };
         let ids: Vec<_> = of_epoch.keys().copied().collect();
         let columns = metric::select(frame.encoding, &frame.payload, &ids).map_err(Error::internal)?;
         budget.take(columns.values.len() * columns.ticks_us.len())?;

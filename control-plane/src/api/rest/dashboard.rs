@@ -25,9 +25,14 @@ const PAGE: &str = "index.html";
 /// What is shown where the binary was built without the dashboard.
 const MISSING: &str = include_str!("dashboard/missing.html");
 
-#[derive(RustEmbed)]
-#[folder = "dashboard/dist"]
-struct Files;
+// The derived code keeps the folder's path in a cell, in builds that read from the disk.
+#[allow(clippy::disallowed_types)]
+mod files {
+    #[derive(rust_embed::RustEmbed)]
+    #[folder = "dashboard/dist"]
+    pub(super) struct Files;
+}
+use files::Files;
 
 /// The dashboard.
 #[utoipa::path(get, path = "/", tag = "control plane", responses(
