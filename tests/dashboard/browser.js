@@ -7,7 +7,7 @@ const FLAGS = [
   "--disable-component-update", "--disable-sync",
 ];
 /** For whatever should be at once: an end to waiting in vain on a machine that is very busy. */
-export const SOON = 60_000;
+export const SOON = Number(process.env.MUSTER_TEST_PATIENCE_MS ?? 60_000);
 export const OWNER_PASSWORD = "correct horse battery";
 const WIDTHS = { wide: { width: 1440, height: 900 }, phone: { width: 390, height: 844 } };
 
@@ -15,6 +15,7 @@ const WIDTHS = { wide: { width: 1440, height: 900 }, phone: { width: 390, height
 export async function scenario(name, run) {
   const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: FLAGS });
   const faults = [];
+  const pages = [];
   try {
     const open = async ({ size = "wide", scheme = "light" } = {}) => {
       const context = await browser.newContext({
@@ -22,6 +23,7 @@ export async function scenario(name, run) {
         permissions: ["clipboard-read", "clipboard-write"],
       });
       const page = await context.newPage();
+      pages.push(page);
       page.setDefaultTimeout(SOON);
       page.on("pageerror", (error) => faults.push(`${error.name}: ${error.message}`));
       page.on("console", (message) => {
@@ -35,6 +37,10 @@ export async function scenario(name, run) {
     console.log(`ok ${name}`);
   } catch (error) {
     console.error(`not ok ${name}\n${error.stack ?? error}`);
+    for (const page of pages) {
+      const text = await page.locator("body").innerText({ timeout: 2000 }).catch(() => "nothing");
+      console.error(`${page.url()} showed:\n${text.slice(0, 3000)}\n${faults.join("\n")}`);
+    }
     process.exitCode = 1;
   } finally {
     await browser.close();

@@ -44,8 +44,14 @@ export async function stream(method: Method, address: string, call: Call, each: 
   const signal = call.signal ? AbortSignal.any([call.signal, silence.signal]) : silence.signal;
   let timer = setTimeout(() => silence.abort(), SILENCE_MS);
   try {
-    const response = await send(method, address, { ...call, signal, headers: { ...call.headers, accept: "text/event-stream" } });
+    const response = await send(method, address, { ...call, signal, headers: { ...call.headers, accept: "text/event-stream, application/json;q=0.5" } });
     opened?.();
+    // Some routes answer at once, where there is nothing to wait for.
+    if (!response.headers.get("content-type")?.startsWith("text/event-stream")) {
+      const text = await response.text();
+      each({ id: null, event: "complete", data: text ? parse(text) : null });
+      return;
+    }
     const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
     const blocks = new Blocks();
     for (;;) {

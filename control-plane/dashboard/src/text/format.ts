@@ -72,3 +72,6 @@ export function words(word: string | null | undefined): string {
 }
 
 export const plural = (count: number, noun: string): string => `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
+
+/** A machine's sentence with a capital to begin with. */
+export const sentence = (text: string | null | undefined): string => (text ? text.charAt(0).toUpperCase() + text.slice(1) : "");

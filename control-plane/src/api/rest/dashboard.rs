@@ -42,6 +42,21 @@ pub async fn dashboard_page(headers: HeaderMap) -> Response {
     page.unwrap_or_else(|| respond(PAGE, Bytes::from_static(MISSING.as_bytes()), None, "no-cache"))
 }
 
+/// The dashboard, where signing in through an OpenID provider goes on.
+#[utoipa::path(get, path = "/sign-in", tag = "control plane", responses(
+    (status = 200, description = "The page", body = String, content_type = "text/html", example = "<!doctype html>")))]
+pub async fn dashboard_sign_in(headers: HeaderMap) -> Response {
+    dashboard_page(headers).await
+}
+
+/// The dashboard on a server's page: what a link that lets its reader look leads to.
+#[utoipa::path(get, path = "/servers/{id}", tag = "control plane",
+    params(("id" = String, Path, description = "A server's id")), responses(
+    (status = 200, description = "The page", body = String, content_type = "text/html", example = "<!doctype html>")))]
+pub async fn dashboard_server(headers: HeaderMap) -> Response {
+    dashboard_page(headers).await
+}
+
 /// A script, style or picture of the dashboard.
 #[utoipa::path(get, path = "/assets/{file}", tag = "control plane",
     params(("file" = String, Path, description = "A name that the page gave")), responses(

@@ -227,6 +227,8 @@ pub fn routes() -> Routes {
         .public::<install::__path_agent_binary, _, _>(install::agent_binary)
         .public::<document::__path_openapi, _, _>(document::openapi)
         .public::<dashboard::__path_dashboard_page, _, _>(dashboard::dashboard_page)
+        .public::<dashboard::__path_dashboard_sign_in, _, _>(dashboard::dashboard_sign_in)
+        .public::<dashboard::__path_dashboard_server, _, _>(dashboard::dashboard_server)
         .public::<dashboard::__path_dashboard_asset, _, _>(dashboard::dashboard_asset)
         .public::<page::__path_docs_page, _, _>(page::docs_page)
         .public::<page::__path_docs_script, _, _>(page::docs_script)

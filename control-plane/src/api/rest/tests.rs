@@ -58,6 +58,8 @@ fn these_routes_and_no_others_are_public() {
         "/healthz",
         "/install.sh",
         "/readyz",
+        "/servers/{id}",
+        "/sign-in",
     ];
     assert_eq!(public, expected.map(str::to_owned).into());
 }

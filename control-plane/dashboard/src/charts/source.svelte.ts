@@ -1,0 +1,150 @@
+// Where a server's charts get their values: history as steps, now as a stream of seconds.
+import { get, Problem, send, told } from "../api/client";
+import type { Summary } from "../api/types";
+import { stream } from "../live/sse";
+import { parse } from "../text/clean";
+import { METRICS, valuesOf, type Sample, type Values } from "./tracks";
+import { Columns } from "./window";
+
+export interface Range {
+  /** Seconds up to now; what is shown moves. */
+  last?: number;
+  /** Or from and to, in seconds since the epoch. */
+  from?: number;
+  to?: number;
+}
+
+/** How much of now is shown, in seconds. */
+export const LIVE_SECONDS = 300;
+const GAP_SECONDS = 2.5;
+
+interface Named {
+  metric: string;
+  labels: Record<string, string>;
+  unit?: string;
+}
+interface Answer {
+  step_ms: number;
+  series: (Named & { t: number[]; min: (number | null)[]; avg: (number | null)[]; max: (number | null)[] })[];
+}
+
+function address(id: string, live: boolean, more: Record<string, string>): string {
+  const query = new URLSearchParams(more);
+  for (const metric of METRICS) query.append("metric", metric);
+  return `/api/v1/monitoring/servers/${encodeURIComponent(id)}/series${live ? "/live" : ""}?${query}`;
+}
+
+/** A server's values over a range. */
+export async function history(id: string, from: number, to: number, signal: AbortSignal): Promise<{ columns: Columns; step: number }> {
+  const answer = parse(await (await send("get", address(id, false, { from: String(from), to: String(to) }), { signal })).text()) as Answer;
+  const columns = new Columns();
+  const step = (answer.step_ms ?? 1000) / 1000;
+  const t = answer.series[0]?.t ?? [];
+  t.forEach((at, nth) => {
+    const samples: Sample[] = answer.series.map(({ metric, labels, avg }) => ({ metric, labels, value: avg?.[nth] ?? null }));
+    columns.push(at / 1000, valuesOf(samples), step * 1.5);
+  });
+  return { columns, step };
+}
+
+/** Follows a server second by second until aborted. */
+export async function follow(id: string, signal: AbortSignal, each: (at: number, values: Values) => void): Promise<void> {
+  let series: Named[] = [];
+  let waited = 0;
+  while (!signal.aborted) {
+    try {
+      await stream("get", address(id, true, {}), { signal }, (sent) => {
+        waited = 0;
+        if (sent.event === "series") series = (sent.data as { series: Named[] }).series;
+        else if (sent.event === "point") {
+          const { t, values } = sent.data as { t: number; values: (number | null)[] };
+          each(t / 1000, valuesOf(series.map((named, nth) => ({ ...named, value: values[nth] ?? null }))));
+        }
+      });
+    } catch (error) {
+      if (error instanceof Problem && (error.status === 404 || error.status === 401 || error.status === 403)) throw error;
+    }
+    if (signal.aborted) return;
+    waited = Math.min(5000, waited + 500);
+    await new Promise((resolve) => setTimeout(resolve, waited));
+  }
+}
+
+class ChartState {
+  columns = new Columns();
+  /** Counts what came, so that charts draw again. */
+  beat = $state(0);
+  latest = $state.raw<Values>({});
+  lastAt = $state<number | null>(null);
+  range = $state.raw<Range>({ last: LIVE_SECONDS });
+  isLive = $derived(this.range.last === LIVE_SECONDS);
+  loading = $state(false);
+  problem = $state<string | null>(null);
+  /** The keys that this host has. */
+  keys = $state.raw(new Set<string>());
+  #stop = new AbortController();
+  #id: string;
+
+  constructor(id: string) {
+    this.#id = id;
+  }
+
+  /** The range's ends now, in seconds. */
+  ends(): [number, number] {
+    const now = this.isLive && this.lastAt ? Math.max(this.lastAt, Date.now() / 1000 - 2) : Date.now() / 1000;
+    return this.range.last ? [now - this.range.last, now] : [this.range.from ?? now - 1, this.range.to ?? now];
+  }
+
+  show(range: Range): void {
+    this.range = range;
+    this.stop();
+    this.#stop = new AbortController();
+    void this.#run(this.#stop.signal);
+  }
+
+  stop(): void {
+    this.#stop.abort();
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    this.loading = true;
+    this.problem = null;
+    const [from, to] = this.ends();
+    try {
+      const { columns } = await history(this.#id, from, to, signal);
+      if (signal.aborted) return;
+      this.columns = columns;
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!this.isLive) this.problem = told(error);
+      this.columns = new Columns();
+    }
+    this.loading = false;
+    this.#beat();
+    if (!this.isLive) return;
+    try {
+      await follow(this.#id, signal, (at, values) => this.#take(at, values));
+    } catch (error) {
+      if (!signal.aborted) this.problem = told(error);
+    }
+  }
+
+  #take(at: number, values: Values): void {
+    this.columns.push(at, values, GAP_SECONDS);
+    this.columns.trim(at - LIVE_SECONDS - 5);
+    this.latest = values;
+    this.lastAt = at;
+    this.#beat();
+  }
+
+  #beat(): void {
+    if ([...this.columns.values.keys()].some((key) => !this.keys.has(key))) this.keys = new Set([...this.keys, ...this.columns.values.keys()]);
+    this.beat += 1;
+  }
+}
+
+export const chartState = (id: string): ChartState => new ChartState(id);
+export type { ChartState };
+
+/** The summary where only that is known. */
+export const summary = (id: string): Promise<Summary> => get("/api/v1/monitoring/servers/{id}/summary", { path: { id } });

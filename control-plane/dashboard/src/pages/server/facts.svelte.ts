@@ -1,0 +1,37 @@
+// A server's facts, read when a tab needs them and again when the control plane says that the server changed.
+import { onMount } from "svelte";
+import { get, Problem, told } from "../../api/client";
+import type { Facts } from "../../api/types";
+import { fleet } from "../../state/fleet.svelte";
+
+export class FactsOf {
+  facts = $state.raw<Facts | null>(null);
+  at = $state<string | null>(null);
+  problem = $state.raw<Problem | null>(null);
+
+  constructor(id: string) {
+    const load = async () => {
+      try {
+        const document = await get("/api/v1/vms/{id}/facts", { path: { id } });
+        this.facts = document.facts;
+        this.at = document.collected_at as string;
+        this.problem = null;
+      } catch (error) {
+        this.problem = error instanceof Problem ? error : new Problem(0, "unknown", told(error));
+      }
+    };
+    onMount(() => {
+      void load();
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const stop = fleet.on((event) => {
+        if (event.server_id !== id || event.event === "sample") return;
+        clearTimeout(timer);
+        timer = setTimeout(() => void load(), 300);
+      });
+      return () => {
+        clearTimeout(timer);
+        stop();
+      };
+    });
+  }
+}

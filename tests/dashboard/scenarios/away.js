@@ -1,0 +1,18 @@
+// The control plane goes away: the page says so, keeps what it last knew, and goes on by itself. Whoever started this stops
+// and starts it when told to.
+import { assert, claim, scenario } from "../browser.js";
+
+await scenario("away", async (page) => {
+  await claim(page);
+  const row = page.getByRole("row").filter({ hasText: "web-1" });
+  await row.getByText("%").first().waitFor();
+  console.log("stop now");
+  const banner = page.getByRole("alert").filter({ hasText: "What you see is from" });
+  await banner.waitFor();
+  assert(await row.getByText("%").first().isVisible(), "the last values stay");
+  assert(await page.locator(".table.old").isVisible(), "and are marked as old");
+  console.log("start now");
+  await banner.waitFor({ state: "hidden" });
+  await page.locator(".table:not(.old)").waitFor();
+  assert(await row.getByText("%").first().isVisible(), "the fleet is there again, without a reload");
+});
