@@ -107,6 +107,7 @@ operations! {
     GetUser => UsersView,
     CreateUser => UsersCreate,
     UpdateUser => UsersUpdate,
+    ResetUserTotp => UsersUpdate,
     DeleteUser => UsersDelete,
 }
 

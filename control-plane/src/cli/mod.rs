@@ -9,6 +9,7 @@ mod client;
 mod commands;
 mod connection;
 mod environments;
+mod events;
 mod facts;
 mod failure;
 mod host_key;
@@ -19,6 +20,7 @@ mod output;
 mod power;
 mod progress;
 mod projects;
+mod quota;
 mod runs;
 mod servers;
 mod ssh_keys;
@@ -85,6 +87,9 @@ pub enum FleetCommand {
     /// List, make, move and delete a project's environments.
     #[command(subcommand, visible_alias = "environment")]
     Environments(environments::EnvironmentsCommand),
+    /// Show and set what the organisation may use.
+    #[command(subcommand)]
+    Quota(quota::QuotaCommand),
     /// Run the readiness checks. Exits with 1 unless the server is qualified.
     Preflight(runs::Server),
     /// Install the agent over SSH and wait for its first sample.
@@ -97,6 +102,7 @@ pub enum FleetCommand {
     Summary(runs::Server),
     /// Follow a server: its changes, commands and, each second, its figures.
     Watch(runs::Server),
+    Events(events::Events),
     /// List, show and cancel commands.
     #[command(subcommand)]
     Commands(commands::CommandsCommand),
@@ -141,12 +147,14 @@ impl FleetCommand {
             Self::Keyring(command) => command.run(&mut fleet, &mut output).await,
             Self::Projects(command) => command.run(&mut fleet, &mut output).await,
             Self::Environments(command) => command.run(&mut fleet, &mut output).await,
+            Self::Quota(command) => command.run(&mut fleet, &mut output).await,
             Self::Preflight(server) => runs::preflight(server, &mut fleet, &mut output).await,
             Self::Bootstrap(server) => runs::bootstrap(server, &mut fleet, &mut output).await,
             Self::TestConnection(command) => command.run(&mut fleet, &mut output).await,
             Self::Facts(command) => command.run(&mut fleet, &mut output).await,
             Self::Summary(server) => summary::show(server, &mut fleet, &mut output).await,
             Self::Watch(server) => summary::watch(server, &mut fleet, &mut output).await,
+            Self::Events(command) => command.run(&mut fleet, &mut output).await,
             Self::Commands(command) => command.run(&mut fleet, &mut output).await,
             Self::Hostkey(command) => command.run(&mut fleet, &mut output).await,
             Self::Agent(command) => command.run(&mut fleet, &mut output).await,

@@ -245,9 +245,9 @@ impl Servers {
     ///
     /// # Errors
     /// [`Error`] when the store fails.
-    pub async fn record_host_key(&self, org: OrgId, id: ServerId, key: &Fingerprint, now_us: i64) -> Result<()> {
-        if self.store.record_host_key(org, id, key, now_us).await? {
-            self.events.publish(org, id, EventKind::ServerChanged);
+    pub async fn record_host_key(&self, act: &Act, id: ServerId, key: &Fingerprint) -> Result<()> {
+        if self.store.record_host_key(act, id, key).await? {
+            self.events.publish(act.org_id, id, EventKind::ServerChanged);
         }
         Ok(())
     }
@@ -256,9 +256,10 @@ impl Servers {
     ///
     /// # Errors
     /// [`Error`] when the store fails.
-    pub async fn offer_host_key(&self, org: OrgId, id: ServerId, key: &Fingerprint, now_us: i64) -> Result<()> {
-        self.store.offer_host_key(org, id, key, now_us).await?;
-        self.events.publish(org, id, EventKind::ServerChanged);
+    pub async fn offer_host_key(&self, act: &Act, id: ServerId, key: &Fingerprint) -> Result<()> {
+        if self.store.offer_host_key(act, id, key).await? {
+            self.events.publish(act.org_id, id, EventKind::ServerChanged);
+        }
         Ok(())
     }
 

@@ -19,6 +19,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (8, "declarations", include_str!("migrations/0008_declarations.sql")),
     (9, "power", include_str!("migrations/0009_power.sql")),
     (10, "filter facts", include_str!("migrations/0010_filter_facts.sql")),
+    (18, "oidc", include_str!("migrations/0018_oidc.sql")),
 ];
 
 /// Brings the database to the newest version. PostgreSQL replicas take turns by an advisory lock.

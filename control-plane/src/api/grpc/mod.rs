@@ -11,6 +11,8 @@ mod events;
 mod fleet;
 mod join_tokens;
 mod keyring;
+#[cfg(test)]
+mod matrix_tests;
 mod members;
 mod monitoring;
 mod organizations;

@@ -15,7 +15,7 @@ use crate::api::test_api::Api;
 const FINGERPRINT: &str = "SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg";
 
 /// The methods and the messages they take.
-fn methods() -> Vec<(MethodDescriptorProto, DescriptorProto)> {
+pub(super) fn methods() -> Vec<(MethodDescriptorProto, DescriptorProto)> {
     let files = FileDescriptorSet::decode(wire::DESCRIPTORS).expect("descriptors");
     let services = files.file.iter().flat_map(|file| &file.service);
     let fleet = services.clone().find(|service| service.name() == "FleetService").expect("the service");
@@ -28,7 +28,7 @@ fn methods() -> Vec<(MethodDescriptorProto, DescriptorProto)> {
 }
 
 /// A message whose fields `fields` are these texts, framed as gRPC frames it.
-fn framed(fields: &[(i32, &str)]) -> Vec<u8> {
+pub(super) fn framed(fields: &[(i32, &str)]) -> Vec<u8> {
     let mut message = Vec::new();
     for (number, text) in fields {
         message.push((u8::try_from(*number).expect("a small number") << 3) | 2);
@@ -60,7 +60,7 @@ async fn call(api: &Api, method: &str, token: Option<&str>, body: Vec<u8>) -> (C
     (code(&status), collected.to_bytes().to_vec())
 }
 
-fn code(status: &http::HeaderValue) -> Code {
+pub(super) fn code(status: &http::HeaderValue) -> Code {
     Code::from(status.to_str().expect("digits").parse::<i32>().expect("a number"))
 }
 
