@@ -17,6 +17,7 @@ mod field;
 #[cfg(test)]
 mod guide;
 mod kind;
+mod narrow;
 mod parse;
 mod token;
 mod version;
@@ -44,6 +45,7 @@ pub const MAX_NODES: usize = 256;
 pub struct Filter {
     root: Node,
     columns: Vec<Column>,
+    facts_like: Vec<String>,
 }
 
 /// What is wrong with an expression, and where.
@@ -91,13 +93,19 @@ impl Filter {
         root.visit_fields(&mut |field| columns.extend_from_slice(field.columns));
         columns.sort_unstable();
         columns.dedup();
-        Ok(Self { root, columns })
+        Ok(Self { facts_like: narrow::patterns(&root), root, columns })
     }
 
     /// What of a server has to be read to decide.
     #[must_use]
     pub fn columns(&self) -> &[Column] {
         &self.columns
+    }
+
+    /// Patterns for `LIKE … ESCAPE '\'` that the remembered facts of every match fit; of others too.
+    #[must_use]
+    pub fn facts_like(&self) -> &[String] {
+        &self.facts_like
     }
 
     /// Whether `candidate` is to be listed at `now_us`. What is unknown does not match.

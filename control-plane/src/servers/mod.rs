@@ -149,7 +149,8 @@ impl Servers {
         let limit = page.limit.clamp(1, MAX_PAGE) as usize;
         let (mut skip, mut found, mut position) = (page.skip, Vec::new(), None);
         loop {
-            let scanned = self.store.scan_servers(org, page.status, asked.columns(), position.as_ref()).await?;
+            let wanted = (asked.columns(), asked.facts_like());
+            let scanned = self.store.scan_servers(org, page.status, wanted, position.as_ref()).await?;
             for server in scanned.servers() {
                 let (id, cells) = server?;
                 if !asked.matches(&Candidate::new(asked.columns(), cells), now_us) {

@@ -1,7 +1,7 @@
 //! Every method of the service as its descriptor lists it: who gets in, and what the others may see.
 
 use axum::body::Body;
-use http::{Request, Response};
+use http::Request;
 use http_body_util::BodyExt as _;
 use muster_shared::wire;
 use prost::Message as _;
@@ -40,24 +40,8 @@ pub(super) fn framed(fields: &[(i32, &str)]) -> Vec<u8> {
 }
 
 async fn call(api: &Api, method: &str, token: Option<&str>, body: Vec<u8>) -> (Code, Vec<u8>) {
-    let request = Request::builder()
-        .method("POST")
-        .uri(format!("http://fleet.example.com/muster.v1.FleetService/{method}"))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers");
-    let request = match token {
-        Some(token) => request.header("authorization", format!("Bearer {token}")),
-        None => request,
-    };
-    let response: Response<_> =
-        api.router.clone().oneshot(request.body(Body::from(body)).expect("a request")).await.expect("an answer");
-    let in_head = response.headers().get("grpc-status").cloned();
-    if let Some(status) = in_head {
-        return (code(&status), Vec::new());
-    }
-    let collected = response.into_body().collect().await.expect("a body");
-    let status = collected.trailers().and_then(|trailers| trailers.get("grpc-status")).cloned().expect("a status");
-    (code(&status), collected.to_bytes().to_vec())
+    let (code, body) = api.call_grpc(token, method, body).await;
+    (code, if code == Code::Ok { body } else { Vec::new() })
 }
 
 pub(super) fn code(status: &http::HeaderValue) -> Code {

@@ -206,6 +206,7 @@ async fn in_its_own_organization_a_role_may_do_what_its_permissions_say() {
             let (status, text) = world.ask(&token, &method, &path, &body, &[]).await;
             let may = role.allows(operation.permission());
             assert_ne!(status, StatusCode::UNAUTHORIZED, "{method} {path} as {role:?}: {text}");
+            assert_ne!(status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path} is described and not served");
             assert_eq!(!is_denied(status, &text), may, "{method} {path} as {role:?}: {status} {text}");
             assert!(!status.is_server_error() || status == StatusCode::SERVICE_UNAVAILABLE, "{method} {path}: {text}");
             walked += 1;
