@@ -70,6 +70,25 @@ fn the_guide_is_made_of_the_table() {
     assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), guide, "UPDATE_DOCS=1 writes docs/guide/filter.md");
 }
 
+/// What the dashboard's filter box offers.
+fn fields() -> String {
+    let fields: Vec<_> =
+        FIELDS.iter().map(|field| [field.name, &field.kind.to_string(), field.about].map(str::to_owned)).collect();
+    let lines: Vec<_> = fields.iter().map(|field| serde_json::to_string(field).expect("serialises")).collect();
+    format!("[\n  {}\n]\n", lines.join(",\n  "))
+}
+
+/// `UPDATE_DOCS=1 cargo test -p muster filter::guide` writes the file.
+#[test]
+fn the_dashboard_offers_every_field() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboard/src/filter/fields.json");
+    let fields = fields();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &fields).expect("written");
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), fields, "UPDATE_DOCS=1 writes it");
+}
+
 #[test]
 fn every_example_compiles_and_every_field_can_be_asked_for() {
     for (filter, _) in EXAMPLES {

@@ -8,6 +8,8 @@ mod errors;
 mod examples;
 mod rules;
 mod schemas;
+#[cfg(test)]
+mod snapshot;
 
 pub use schemas::one_of;
 

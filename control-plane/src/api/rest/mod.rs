@@ -6,6 +6,7 @@ pub mod bootstrap;
 pub mod commands;
 pub mod connection_test;
 pub mod credentials;
+pub mod dashboard;
 pub mod document;
 pub mod environments;
 pub mod events;
@@ -207,6 +208,8 @@ pub fn routes() -> Routes {
         .public::<install::__path_install_sh, _, _>(install::install_sh)
         .public::<install::__path_agent_binary, _, _>(install::agent_binary)
         .public::<document::__path_openapi, _, _>(document::openapi)
+        .public::<dashboard::__path_dashboard_page, _, _>(dashboard::dashboard_page)
+        .public::<dashboard::__path_dashboard_asset, _, _>(dashboard::dashboard_asset)
         .public::<page::__path_docs_page, _, _>(page::docs_page)
         .public::<page::__path_docs_script, _, _>(page::docs_script)
         .public::<page::__path_docs_style, _, _>(page::docs_style)

@@ -47,12 +47,14 @@ fn these_routes_and_no_others_are_public() {
     let public: BTreeSet<_> =
         routes().iter().filter(|route| route.admission == Admission::Public).map(|route| route.path.clone()).collect();
     let expected = [
+        "/",
         "/agent/{arch}/muster-agent",
         "/api/v1/docs",
         "/api/v1/docs/page.js",
         "/api/v1/docs/style.css",
         "/api/v1/openapi.json",
         "/api/v1/session",
+        "/assets/{file}",
         "/healthz",
         "/install.sh",
         "/readyz",

@@ -1,0 +1,76 @@
+// Debian's chromium, driven against a real control plane. What a scenario needs to know comes in the environment.
+import { chromium } from "playwright-core";
+
+export const URL_OF = process.env.MUSTER_TEST_URL ?? "https://127.0.0.1:8443";
+const FLAGS = [
+  "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+  "--disable-component-update", "--disable-sync",
+];
+/** For whatever should be at once: an end to waiting in vain on a machine that is very busy. */
+export const SOON = 60_000;
+export const OWNER_PASSWORD = "correct horse battery";
+const WIDTHS = { wide: { width: 1440, height: 900 }, phone: { width: 390, height: 844 } };
+
+/** Runs `scenario` with a browser and its first page; whatever the page logs as an error is a failure of its own. */
+export async function scenario(name, run) {
+  const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: FLAGS });
+  const faults = [];
+  try {
+    const open = async ({ size = "wide", scheme = "light" } = {}) => {
+      const context = await browser.newContext({
+        viewport: WIDTHS[size], colorScheme: scheme, ignoreHTTPSErrors: true, reducedMotion: "reduce",
+        permissions: ["clipboard-read", "clipboard-write"],
+      });
+      const page = await context.newPage();
+      page.setDefaultTimeout(SOON);
+      page.on("pageerror", (error) => faults.push(`${error.name}: ${error.message}`));
+      page.on("console", (message) => {
+        // An answer that is no success is the page's to show; the browser logs each besides.
+        if (message.type() === "error" && !/Failed to load resource|net::ERR/.test(message.text())) faults.push(message.text());
+      });
+      return page;
+    };
+    await run(await open(), { open, browser });
+    if (faults.length > 0) throw new Error(`the page reported:\n${faults.join("\n")}`);
+    console.log(`ok ${name}`);
+  } catch (error) {
+    console.error(`not ok ${name}\n${error.stack ?? error}`);
+    process.exitCode = 1;
+  } finally {
+    await browser.close();
+  }
+}
+
+/** Sets the owner's password with the token, as on the first start, and ends on the fleet. */
+export async function claim(page, password = OWNER_PASSWORD) {
+  await page.goto(`${URL_OF}/`);
+  await page.getByRole("button", { name: /owner token/ }).click();
+  await page.getByLabel("Owner token").fill(process.env.MUSTER_TEST_OWNER_TOKEN);
+  await page.getByLabel("New password").fill(password);
+  await page.getByLabel("The same again").fill(password);
+  await page.getByRole("button", { name: "Set it and sign in" }).click();
+  await page.getByRole("heading", { name: /^Fleet/ }).waitFor();
+}
+
+export async function signIn(page, name, password = OWNER_PASSWORD) {
+  await page.goto(`${URL_OF}/`);
+  await page.getByLabel("Name").fill(name);
+  await page.getByLabel("Password").fill(password);
+  await page.getByRole("button", { name: "Sign in" }).click();
+}
+
+/** A call of the API with the owner's token. */
+export async function api(method, path, body) {
+  const response = await fetch(`${URL_OF}${path}`, {
+    method,
+    headers: { authorization: `Bearer ${process.env.MUSTER_TEST_OWNER_TOKEN}`, "content-type": "application/json" },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
+  return text ? JSON.parse(text) : undefined;
+}
+
+export function assert(holds, what) {
+  if (!holds) throw new Error(what);
+}
