@@ -45,7 +45,7 @@ pub const MAX_NODES: usize = 256;
 pub struct Filter {
     root: Node,
     columns: Vec<Column>,
-    facts_like: Vec<String>,
+    facts_with: Vec<String>,
 }
 
 /// What is wrong with an expression, and where.
@@ -93,7 +93,7 @@ impl Filter {
         root.visit_fields(&mut |field| columns.extend_from_slice(field.columns));
         columns.sort_unstable();
         columns.dedup();
-        Ok(Self { facts_like: narrow::patterns(&root), root, columns })
+        Ok(Self { facts_with: narrow::needles(&root), root, columns })
     }
 
     /// What of a server has to be read to decide.
@@ -102,10 +102,10 @@ impl Filter {
         &self.columns
     }
 
-    /// Patterns for `LIKE … ESCAPE '\'` that the remembered facts of every match fit; of others too.
+    /// Texts that stand in the remembered facts of every match; of others too.
     #[must_use]
-    pub fn facts_like(&self) -> &[String] {
-        &self.facts_like
+    pub fn facts_with(&self) -> &[String] {
+        &self.facts_with
     }
 
     /// Whether `candidate` is to be listed at `now_us`. What is unknown does not match.

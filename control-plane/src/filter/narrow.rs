@@ -1,6 +1,6 @@
-//! What must hold of a server's remembered facts wherever a filter matches, as patterns the database can look for: it then
-//! reads and sends the few documents that may match instead of all. Every pattern is necessary and none is sufficient, so
-//! whatever passes is still judged in full.
+//! What the remembered facts of every match must contain, as texts the database can look for: it then reads and sends the few
+//! documents that may match instead of all. Every such text is necessary and none is sufficient, so whatever passes is still
+//! judged in full.
 
 use super::{
     Kind,
@@ -8,75 +8,55 @@ use super::{
     kind::Value,
 };
 
-/// Most patterns of one filter; what follows is judged without.
-const MAX_PATTERNS: usize = 8;
+/// Most texts of one filter; what follows is judged without.
+const MAX_NEEDLES: usize = 8;
 
-/// Patterns for `LIKE … ESCAPE '\'`; each of them fits the facts of every server that `root` lists.
-pub(super) fn patterns(root: &Node) -> Vec<String> {
+/// Texts that stand in the facts of every server that `root` lists.
+pub(super) fn needles(root: &Node) -> Vec<String> {
     // Only what a conjunction asks is asked of every match.
     let parts = match root {
         Node::All(parts) => parts.as_slice(),
         other => std::slice::from_ref(other),
     };
-    parts.iter().filter_map(pattern).take(MAX_PATTERNS).collect()
+    parts.iter().filter_map(needle).take(MAX_NEEDLES).collect()
 }
 
-fn pattern(part: &Node) -> Option<String> {
-    let line = |node: &Node| match node {
-        Node::Field(field) if field.kind == Kind::Text && field.fact.is_some() => Some(escaped(field.name)),
-        _ => None,
+/// The beginning of a fact's line, where what is asked says how it begins. That it is there at all is too common to narrow
+/// anything.
+fn needle(part: &Node) -> Option<String> {
+    let (left, right) = match part {
+        Node::Compare("==", parts) | Node::TextTest(TextTest::StartsWith, parts) => (&parts[0], &parts[1]),
+        _ => return None,
     };
-    let text = |node: &Node| match node {
-        Node::Constant(Value::Text(text)) => Some(escaped(text)),
-        _ => None,
-    };
-    match part {
-        Node::Has(field) if field.fact.is_some() => Some(format!("%{}=%", escaped(field.name))),
-        Node::Compare("==", parts) => {
-            let [left, right] = parts.as_ref();
-            let (name, value) = match (line(left), text(right)) {
-                (Some(name), Some(value)) => (name, value),
-                _ => (line(right)?, text(left)?),
-            };
-            Some(format!("%{name}={value}%"))
-        }
-        Node::TextTest(test, parts) => {
-            let [on, what] = parts.as_ref();
-            let (name, value) = (line(on)?, text(what)?);
-            Some(match test {
-                TextTest::StartsWith => format!("%{name}={value}%"),
-                TextTest::EndsWith | TextTest::Contains => format!("%{name}=%{value}%"),
-            })
+    match (left, right) {
+        (Node::Field(field), Node::Constant(Value::Text(text)))
+        | (Node::Constant(Value::Text(text)), Node::Field(field))
+            if field.kind == Kind::Text && field.fact.is_some() && !text.is_empty() =>
+        {
+            // A text may itself begin with the field's value: `"debian".startsWith(os.id)`.
+            let is_asked_of_field = matches!(left, Node::Field(_)) || matches!(part, Node::Compare(..));
+            is_asked_of_field.then(|| format!("{}={text}", field.name))
         }
         _ => None,
     }
-}
-
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        if matches!(character, '%' | '_' | '\\') {
-            escaped.push('\\');
-        }
-        escaped.push(character);
-    }
-    escaped
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::Filter;
 
-    fn patterns(text: &str) -> Vec<String> {
-        Filter::compile(text).expect("a filter").facts_like().to_vec()
+    fn needles(text: &str) -> Vec<String> {
+        Filter::compile(text).expect("a filter").facts_with().to_vec()
     }
 
     #[test]
     fn what_every_match_must_have_is_looked_for() {
-        assert_eq!(patterns("os.id == \"alpine\""), ["%os.id=alpine%"]);
-        assert_eq!(patterns("\"alpine\" == os.id && status == \"running\""), ["%os.id=alpine%"]);
-        assert_eq!(patterns("has(kernel) && disk.fs_type.contains(\"ext\")"), ["%kernel=%", "%disk.fs\\_type=%ext%"]);
-        assert_eq!(patterns("cpu.model.startsWith(\"100%_\\\\\")"), ["%cpu.model=100\\%\\_\\\\%"]);
+        assert_eq!(needles("os.id == \"alpine\""), ["os.id=alpine"]);
+        assert_eq!(needles("\"alpine\" == os.id && status == \"running\""), ["os.id=alpine"]);
+        assert_eq!(
+            needles("cpu.model.startsWith(\"100%_\") && disk.fs_type == \"ext4\""),
+            ["cpu.model=100%_", "disk.fs_type=ext4"]
+        );
     }
 
     #[test]
@@ -85,13 +65,15 @@ mod tests {
             "os.id == \"alpine\" || status == \"running\"",
             "!(os.id == \"alpine\")",
             "os.id != \"alpine\"",
-            "!has(kernel)",
+            "has(kernel)",
+            "os.id.contains(\"alp\")",
+            "\"debian\".startsWith(os.id)",
             "kernel == version(\"6.1\")",
             "(reboot_pending ? os.id : region) == \"alpine\"",
             "os.id.lowerAscii() == \"alpine\"",
             "name == \"web-1\"",
         ] {
-            assert_eq!(patterns(text), Vec::<String>::new(), "{text}");
+            assert_eq!(needles(text), Vec::<String>::new(), "{text}");
         }
     }
 }

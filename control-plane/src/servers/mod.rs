@@ -149,7 +149,7 @@ impl Servers {
         let limit = page.limit.clamp(1, MAX_PAGE) as usize;
         let (mut skip, mut found, mut position) = (page.skip, Vec::new(), None);
         loop {
-            let wanted = (asked.columns(), asked.facts_like());
+            let wanted = (asked.columns(), asked.facts_with());
             let scanned = self.store.scan_servers(org, page.status, wanted, position.as_ref()).await?;
             for server in scanned.servers() {
                 let (id, cells) = server?;
