@@ -22,6 +22,10 @@ bench *names:
 mutations *names:
     tests/mutations {{ names }}
 
+# Kills the executor while it makes changes, a thousand times or as often as said: tests/run with this one test.
+fix-kills times="1000":
+    MUSTER_FIX_KILLS={{ times }} tests/run --profile long -E 'binary(fixes) and test(whenever_the_executor_is_killed)'
+
 # Licences, sources and advisories of every dependency (needs cargo-deny).
 deny:
     cargo deny --config .deny.toml check
@@ -29,3 +33,7 @@ deny:
 # Holds the whole API to its own document with many more requests than tests/run makes up, on both databases.
 schemathesis:
     MUSTER_TESTS_FEATURES=muster-tests/schemathesis tests/run --profile long -E 'binary(schemathesis)'
+
+# No lock-out: at least 200 broken changes on eight real servers, about half an hour. Seeded by MUSTER_LOCKOUT_SEED.
+lockout:
+    MUSTER_LOCKOUT_RUNS=208 MUSTER_LOCKOUT_SERVERS=8 tests/run --profile long --no-capture -E 'test(whatever_breaks_the_way_in)'

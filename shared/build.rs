@@ -6,6 +6,7 @@ use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let protos = [
+        "muster/v1/change.proto",
         "muster/v1/command.proto",
         "muster/v1/enroll.proto",
         "muster/v1/link.proto",

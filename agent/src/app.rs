@@ -13,12 +13,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{
+    action::{Engine, LiveHost, catalogue, deadman::HostDeadman, record::Records},
     clock::SystemClock,
-    config::{AfterArgs, AgentConfig, Cli, Command, RoleArgs},
+    config::{AfterArgs, AgentConfig, Cli, Command, RevertArgs, RoleArgs},
     executor::{self, Executor, host::HostWork, power::InitPower, socket},
     install::{self, users},
     join,
     link::{self, port::ExecutorPort, run::chain, session::HostWords},
+    login,
     os::boot::Boot,
     probe,
     sample::{Sampler, SamplerOptions},
@@ -94,6 +96,8 @@ async fn dispatch(command: Command) -> Exit {
         Command::Probe(args) => {
             probe::run(args, io::stdout().lock()).await.map_err(|error| Failure::new(Exit::Failed, chain(&error)))
         }
+        Command::Revert(args) => revert(&args).await,
+        Command::Login(args) => login::run(args, &mut io::stdout().lock()).await,
         Command::After(args) => after(&args).await,
         Command::Uninstall(args) => install::uninstall(&Paths::of(&args.state_dir), &mut io::stdout().lock()),
     };
@@ -164,9 +168,15 @@ async fn executor(paths: &Paths, args: &RoleArgs) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::new(Exit::Failed, error.to_string());
     let link_user = users::link_user();
     paths.create_run_dir(link_user.as_ref().map(|user| user.gid)).map_err(failed)?;
+    let engine = engine(paths);
+    // In the background: whoever holds a change must not hold up the executor.
+    tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.recover().await }
+    });
     let settings = executor::Settings {
         clock: Arc::new(SystemClock),
-        work: Arc::new(HostWork::new(Arc::new(InitPower))),
+        work: Arc::new(HostWork::new(Arc::new(InitPower), engine)),
         journal: paths.journal(),
         trust: paths.trust(),
         policy: paths.policy(),
@@ -179,6 +189,26 @@ async fn executor(paths: &Paths, args: &RoleArgs) -> Result<(), Failure> {
     tokio::select! {
         served = socket::serve(listener, executor, allowed) => served.map_err(failed),
         () = stop_signal() => Ok(()),
+    }
+}
+
+fn engine(paths: &Paths) -> Engine {
+    let deadman = HostDeadman { state_dir: paths.state_dir.clone() };
+    let records = Records::new(&paths.changes());
+    Engine::new((Arc::new(LiveHost), Arc::new(deadman)), Arc::new(SystemClock), records, catalogue::change_of)
+}
+
+/// Needs neither settings nor an executor: what is to be taken back is on disk.
+async fn revert(args: &RevertArgs) -> Result<(), Failure> {
+    let engine = engine(&Paths::of(&args.state.state_dir));
+    loop {
+        match engine.revert_due().await {
+            Ok(Some(left)) if args.watch => tokio::time::sleep(left.max(Duration::from_millis(200))).await,
+            Ok(_) => return Ok(()),
+            // Somebody else is at it.
+            Err(_) if args.watch => tokio::time::sleep(Duration::from_secs(1)).await,
+            Err(error) => return Err(Failure::new(Exit::Failed, error.to_string())),
+        }
     }
 }
 

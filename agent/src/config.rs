@@ -10,7 +10,7 @@ use muster_shared::{policy::Family, tls::CaPin};
 use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
 
-use crate::{probe::ProbeArgs, spool, state::DEFAULT_STATE_DIR};
+use crate::{login::LoginArgs, probe::ProbeArgs, spool, state::DEFAULT_STATE_DIR};
 
 /// Samples this host and runs the commands its owner allows.
 #[derive(Debug, Parser)]
@@ -32,6 +32,12 @@ pub enum Command {
     Executor(RoleArgs),
     /// Look at this host once and print what was found.
     Probe(ProbeArgs),
+    /// Take back changes that nobody has confirmed in time.
+    #[command(hide = true)]
+    Revert(RevertArgs),
+    /// Change how this host is entered over SSH.
+    #[command(hide = true)]
+    Login(LoginArgs),
     /// Wait, then become another program.
     #[command(hide = true)]
     After(AfterArgs),
@@ -80,6 +86,15 @@ pub struct RoleArgs {
     /// The supervisor's process; without it this one ends.
     #[arg(long, hide = true)]
     pub parent: Option<u32>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct RevertArgs {
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// Go on until no change is left that could have to be taken back.
+    #[arg(long)]
+    pub watch: bool,
 }
 
 #[derive(Debug, Clone, Args)]

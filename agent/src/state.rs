@@ -69,6 +69,12 @@ impl Paths {
         self.executor_dir().join("journal")
     }
 
+    /// Where changes to the host are recorded, with what they replaced.
+    #[must_use]
+    pub fn changes(&self) -> PathBuf {
+        self.executor_dir().join("changes")
+    }
+
     #[must_use]
     pub fn policy(&self) -> PathBuf {
         self.config_dir.join("policy.toml")

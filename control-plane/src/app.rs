@@ -12,7 +12,7 @@ use crate::{
     api,
     api_tokens::ApiTokens,
     audit::{Audit, AuditOpenError},
-    bootstrap::{Bootstrap, Running, Whereabouts},
+    bootstrap::{Bootstrap, Whereabouts},
     clock::Clock,
     commands::{Commands, keep_reconciled},
     config::Config,
@@ -23,6 +23,8 @@ use crate::{
     environments::Environments,
     events::Events,
     facts::FactsRefresh,
+    fix::Fixes,
+    hardening::Hardenings,
     health::{Checks, keep_checked},
     identity::{Identity, open::OpenError},
     ingest::{Ingest, Writer},
@@ -36,8 +38,11 @@ use crate::{
     power::Power,
     preflight::Preflight,
     projects::Projects,
+    proof::Proof,
     quota::Quotas,
     retention::keep_trimmed,
+    running::Running,
+    secure::Secure,
     server_deletion::ServerDeletion,
     servers::Servers,
     sessions::{Ledger, LedgerWriter, Sessions, keep_sessions},
@@ -85,12 +90,16 @@ pub struct App {
     pub enrollment: Enrollment,
     pub agent_binaries: AgentBinaries,
     pub bootstrap: Bootstrap,
+    pub secure: Secure,
     pub connection_test: ConnectionTest,
     pub dialler: Dialler,
     pub facts: FactsRefresh,
     pub power: Power,
+    pub proof: Proof,
+    pub hardenings: Hardenings,
     pub checks: Checks,
     pub preflight: Preflight,
+    pub fixes: Fixes,
     pub counters: Counters,
     /// The agents' streams.
     streams: TaskTracker,
@@ -196,7 +205,15 @@ impl App {
         let agent_binaries = AgentBinaries::new(&config.agent_dir);
         let connection_test =
             ConnectionTest::new(connector.clone(), agent_binaries.clone(), servers.clone(), clock.clone());
-        let entrance = Entrance::new(connector, servers.clone(), clock.clone());
+        let entrance = Entrance::new(connector.clone(), servers.clone(), clock.clone());
+        let proof = Proof::new(
+            (servers.clone(), commands.clone()),
+            sessions.clone(),
+            (entrance.clone(), connector.clone()),
+            clock.clone(),
+        );
+        let running = Running::default();
+        let ssh_keys = SshKeyPairs::new(store.clone(), keyring.clone());
         let bootstrap = Bootstrap {
             entrance: entrance.clone(),
             binaries: agent_binaries.clone(),
@@ -206,7 +223,7 @@ impl App {
             events: events.clone(),
             clock: clock.clone(),
             whereabouts: Whereabouts::of(&config, &identity.authority),
-            running: Running::default(),
+            running: running.clone(),
         };
         let heads = Heads::new(store.clone());
         let checks = Checks::new(
@@ -214,6 +231,13 @@ impl App {
             heads.clone(),
             entrance.clone(),
             connection_test.clone(),
+            clock.clone(),
+        );
+        let preflight = Preflight::new(
+            (servers.clone(), commands.clone()),
+            sessions.clone(),
+            entrance.clone(),
+            agent_binaries.clone(),
             clock.clone(),
         );
         let app = Self {
@@ -224,16 +248,27 @@ impl App {
             environments: Environments::new(store.clone(), events.clone()),
             quotas: Quotas::new(store.clone()),
             facts: FactsRefresh::new(servers.clone(), commands.clone(), sessions.clone(), connection_test.clone()),
-            preflight: Preflight::new(
+            fixes: Fixes::new(
                 (servers.clone(), commands.clone()),
-                sessions.clone(),
-                entrance,
-                agent_binaries.clone(),
+                (sessions.clone(), entrance.clone()),
+                preflight.clone(),
                 clock.clone(),
             ),
+            hardenings: Hardenings::new(store.clone(), servers.clone(), sessions.clone(), proof.clone()),
+            proof,
+            preflight,
             power: Power::new(store.clone(), servers.clone(), commands.clone(), sessions.clone()),
             rotation: Rotation::new(store.clone(), keyring.clone()),
-            ssh_keys: SshKeyPairs::new(store.clone(), keyring.clone()),
+            secure: Secure {
+                connector,
+                entrance,
+                binaries: agent_binaries.clone(),
+                servers: servers.clone(),
+                ssh_keys: ssh_keys.clone(),
+                clock: clock.clone(),
+                running,
+            },
+            ssh_keys,
             heads,
             organizations: Organizations::new(store.clone()),
             members: Members::new(store.clone(), events.clone()),

@@ -10,7 +10,7 @@ use muster::{
     commands::{CommandEvent, DEFAULT_TTL_US},
     error::ErrorKind,
     events::EventKind,
-    metrics::{fresh_summary, series},
+    metrics::{Asked, Budget, Selection, SeriesQuery, fresh_summary, query, samples, steps::Steps},
     servers::AgentStatus,
 };
 use muster_shared::{
@@ -110,10 +110,27 @@ async fn frames_are_stored_once_then_acknowledged_and_make_a_summary() {
     let summary = plane.app.heads.summary(plane.org, agent.server()).await.expect("read").expect("a summary");
     assert_eq!((summary.cpu_usage_percent, summary.memory_usage_percent, summary.load_1m), (25.0, 50.0, 1.5));
     assert_eq!(summary.at_us, start_us + 59_000_000);
-    let range = (start_us, start_us + 100_000_000);
-    let load = series(&plane.app.store, (plane.org, agent.server()), names::HOST_LOAD_1M, range).await.expect("read");
-    assert_eq!((load.len(), load[0].points.len()), (1, 50));
-    assert!(load[0].points.iter().all(|(_, value)| *value == 1.5));
+    let (store, server) = (&plane.app.store, agent.server());
+    let select = |metric: &str| Selection::new([metric.to_owned()], []).expect("a metric");
+    let (range, mut budget) = ((start_us, start_us + 100_000_000), Budget::of(1000));
+    let load =
+        samples(store, (plane.org, server), &select(names::HOST_LOAD_1M), range, &mut budget).await.expect("read");
+    let points: Vec<_> = load.values().flatten().collect();
+    assert_eq!((load.len(), points.len()), (1, 50));
+    assert!(points.iter().all(|(_, value)| *value == 150));
+    let asked = SeriesQuery {
+        selection: select(names::HOST_CPU_SECONDS_TOTAL),
+        steps: Steps::new(start_us, start_us + 59_000_000, Some(10_000_000)).expect("a range"),
+        group: None,
+        top: None,
+    };
+    let servers = [Asked { server, labels: [].into() }];
+    let cpu = query(store, plane.org, &servers, &asked).await.expect("read");
+    let user = cpu.iter().find(|series| series.labels["mode"] == "user").expect("a series");
+    let known = |value: &&f64| !value.is_nan();
+    assert!(user.avg.iter().filter(known).all(|rate| (rate - 0.25).abs() < 1e-9), "{user:?}");
+    let count = user.avg.iter().filter(known).count();
+    assert!((5..=6).contains(&count), "and the seconds that were not sampled are a gap: {user:?}");
     plane.stopped().await;
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    action::{ChangeArgs, ConfirmArgs, InvalidArgument},
     id::{CommandId, InvalidId, ServerId},
     policy::Family,
     power::{InvalidWake, WakeArgs},
@@ -31,6 +32,10 @@ pub enum CommandBody {
     Stop,
     /// Send a neighbour the packet that powers it on.
     Wake(WakeArgs),
+    /// Plan, make or undo a change.
+    Change(ChangeArgs),
+    /// Keep a change that the host would take back otherwise.
+    ConfirmChange(ConfirmArgs),
 }
 
 /// What a preflight run needs to know.
@@ -56,6 +61,8 @@ impl CommandBody {
             Self::Reboot => "reboot",
             Self::Stop => "stop",
             Self::Wake(_) => "wake",
+            Self::Change(_) => "change",
+            Self::ConfirmChange(_) => "confirm_change",
         }
     }
 
@@ -65,6 +72,8 @@ impl CommandBody {
         match self {
             Self::RefreshFacts | Self::Preflight(_) => Family::Observe,
             Self::Reboot | Self::Stop | Self::Wake(_) => Family::Power,
+            Self::Change(args) => args.family(),
+            Self::ConfirmChange(args) => args.item.family(),
         }
     }
 
@@ -73,7 +82,7 @@ impl CommandBody {
     pub fn target(&self) -> Option<ServerId> {
         match self {
             Self::Wake(args) => Some(args.target),
-            Self::RefreshFacts | Self::Preflight(_) | Self::Reboot | Self::Stop => None,
+            _ => None,
         }
     }
 
@@ -200,6 +209,8 @@ pub enum InvalidEnvelope {
     Port(u32),
     #[error(transparent)]
     Wake(#[from] InvalidWake),
+    #[error(transparent)]
+    Argument(#[from] InvalidArgument),
 }
 
 impl From<&Envelope> for wire::CommandEnvelope {
@@ -245,6 +256,8 @@ impl From<&CommandBody> for wire::CommandBody {
                 interface: args.interface.to_string(),
                 target_server_id: args.target.to_string(),
             }),
+            CommandBody::Change(args) => Kind::Change(args.into()),
+            CommandBody::ConfirmChange(args) => Kind::ConfirmChange(args.into()),
         };
         Self { kind: Some(kind) }
     }
@@ -273,6 +286,8 @@ impl TryFrom<wire::CommandBody> for CommandBody {
                 interface: args.interface.parse()?,
                 target: args.target_server_id.parse()?,
             })),
+            Kind::Change(change) => Ok(Self::Change(change.try_into()?)),
+            Kind::ConfirmChange(confirm) => Ok(Self::ConfirmChange(confirm.try_into()?)),
         }
     }
 }
@@ -294,6 +309,7 @@ impl From<wire::CommandOutcome> for CommandState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::action::{Item, ItemName, Mode};
 
     #[test]
     fn words_read_back() {
@@ -333,6 +349,8 @@ mod tests {
                 interface: "eth0".parse().expect("a name"),
                 target: ServerId::generate(),
             }),
+            CommandBody::Change(ChangeArgs { item: Item::Auditd, mode: Mode::Undo }),
+            CommandBody::ConfirmChange(ConfirmArgs { change: CommandId::generate(), item: ItemName::Sshd }),
         ];
         for body in bodies {
             assert_eq!(CommandBody::try_from(wire::CommandBody::from(&body)), Ok(body));

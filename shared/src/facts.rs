@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hardening::ItemStanding;
+
 /// Largest facts document accepted, in bytes of JSON.
 pub const MAX_FACTS_BYTES: usize = 1 << 20;
 
@@ -49,6 +51,9 @@ pub struct Facts {
     pub cgroup_version: u8,
     pub inotify: Option<Inotify>,
     pub netdata: Option<Netdata>,
+    /// How the host stands towards each item of the hardening profile; empty where nobody looked.
+    #[serde(deserialize_with = "crate::hardening::known")]
+    pub hardening: Vec<ItemStanding>,
     /// The identity that collected this document.
     pub collected_as: Identity,
     pub agent_version: String,

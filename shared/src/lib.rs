@@ -2,9 +2,11 @@
 //!
 //! Vocabulary, states and legal transitions are pure; the only IO-adjacent part is TLS set-up ([`tls`]).
 
+pub mod action;
 pub mod backoff;
 pub mod command;
 pub mod facts;
+pub mod hardening;
 pub mod id;
 pub mod metric;
 pub mod policy;

@@ -64,7 +64,7 @@ impl Rest {
     /// When nothing answers.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer> {
         tokio::time::timeout(CALL_LIMIT, async {
-            let response = self.open(method.clone(), path, body).await?;
+            let response = self.open(method.clone(), path, body, "application/json").await?;
             let status = response.status();
             let text = String::from_utf8(response.into_body().collect().await?.to_bytes().to_vec())?;
             Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or_default(), text })
@@ -102,7 +102,7 @@ impl Rest {
     /// # Errors
     /// On any status but 2xx.
     pub async fn stream(&self, path: &str, body: Option<&Value>) -> Result<Events> {
-        let response = self.open(Method::POST, path, body).await?;
+        let response = self.open(Method::POST, path, body, "text/event-stream").await?;
         if !response.status().is_success() {
             let status = response.status();
             let text = response.into_body().collect().await?.to_bytes();
@@ -111,7 +111,7 @@ impl Rest {
         Ok(Events { body: response.into_body(), unread: String::new(), ready: VecDeque::new() })
     }
 
-    async fn open(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Response<Incoming>> {
+    async fn open(&self, method: Method, path: &str, body: Option<&Value>, accept: &str) -> Result<Response<Incoming>> {
         let stream = TcpStream::connect(self.address).await?;
         let name = ServerName::IpAddress(self.address.ip().into());
         let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await?;
@@ -123,7 +123,9 @@ impl Rest {
             .uri(path)
             .header(header::HOST, self.address.to_string())
             .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
+            .header(header::ACCEPT, accept)
             .header(header::CONTENT_TYPE, "application/json")
+            .header(header::ACCEPT, accept)
             .body(Full::new(Bytes::from(bytes)))?;
         Ok(sender.send_request(request).await?)
     }

@@ -144,6 +144,7 @@ async fn every_published_example_answers_as_published() -> Result<()> {
     environments(&mut walk, &vm, &id(&created)?, &id(&second)?).await?;
     credentials(&mut walk, &vm).await?;
     preflight(&mut walk, &control_plane, &vm).await?;
+    secure(&mut walk, &vm).await?;
     reading(&mut walk, &vm, &organization).await?;
 
     let patch = json!({ "name": "production-server-1-updated", "cpu_cores": 8, "memory_gb": 16, "max_projects": 12 });
@@ -201,6 +202,29 @@ async fn environments(walk: &mut Walk, vm: &str, first: &str, second: &str) -> R
     walk.like(Method::POST, &format!("{vm}/migrate"), Some(body), json!({})).await?;
     let left = walk.like(Method::GET, &format!("{vm}/environments"), None, json!([])).await?;
     assert_eq!(left, json!([]));
+    Ok(())
+}
+
+/// From the password to a key of the server's own.
+async fn secure(walk: &mut Walk, vm: &str) -> Result<()> {
+    let body = json!({ "ssh_password": PASSWORD, "test_connection": true });
+    walk.rest.call(Method::PUT, &format!("{vm}/ssh-password"), Some(&body)).await?;
+    let example = json!({
+        "message": "", "vm_id": "", "previous_auth_method": "password", "new_auth_method": "ssh_key",
+        "key_verified": true, "password_cleared": true, "server_password_auth_disabled": false, "private_key": "",
+        "public_key": "", "key_type": "ed25519"
+    });
+    let body = json!({ "disable_password_auth": false });
+    let secured = walk.like(Method::POST, &format!("{vm}/secure"), Some(body), example.clone()).await?;
+    for field in ["previous_auth_method", "new_auth_method", "key_verified", "password_cleared", "key_type"] {
+        assert_eq!(secured[field], example[field], "{field}");
+    }
+    assert_eq!(secured["message"], "Server successfully secured with SSH key authentication");
+    assert!(
+        secured["private_key"].as_str().is_some_and(|key| key.starts_with("-----BEGIN OPENSSH PRIVATE KEY-----\n"))
+    );
+    assert!(secured["public_key"].as_str().is_some_and(|key| key.starts_with("ssh-ed25519 AAAAC3Nz")));
+    assert_eq!(walk.rest.get(vm).await?["ssh_auth_method"], "ssh_key");
     Ok(())
 }
 

@@ -10,6 +10,7 @@ pub mod machine;
 pub mod power;
 pub mod socket;
 pub mod trust;
+mod updates;
 pub mod work;
 
 use std::{
@@ -306,7 +307,7 @@ impl Task {
                     let _ = timeout(DRAIN_WITHIN, drained).await;
                     power::tell(&progress, "powering off");
                 }
-                work::run_within_limit(work.as_ref(), body, progress).await
+                work::run_within_limit(work.as_ref(), (id, body), progress).await
             };
             let (finished, ()) = tokio::join!(run, forward);
             let _ = inbox.send(Message::Happened(Event::Ended(id, finished))).await;
@@ -331,7 +332,7 @@ impl Task {
         let Some(inbox) = self.inbox.upgrade() else { return };
         let (work, now_us) = (Arc::clone(&self.settings.work), self.settings.clock.now_us());
         tokio::spawn(async move {
-            let finished = work.settle(body, begun, now_us).await;
+            let finished = work.settle(id, body, begun, now_us).await;
             let _ = inbox.send(Message::Happened(Event::Settled(id, finished))).await;
         });
     }

@@ -23,7 +23,7 @@ struct Counted(AtomicUsize);
 
 #[async_trait]
 impl Work for Counted {
-    async fn run(&self, _: CommandBody, _: mpsc::Sender<wire::Progress>) -> wire::Finished {
+    async fn run(&self, _: CommandId, _: CommandBody, _: mpsc::Sender<wire::Progress>) -> wire::Finished {
         self.0.fetch_add(1, Ordering::SeqCst);
         finished(CommandOutcome::Succeeded, "", "")
     }
@@ -254,14 +254,14 @@ struct Dying {
 
 #[async_trait]
 impl Work for Dying {
-    async fn run(&self, _: CommandBody, _: mpsc::Sender<wire::Progress>) -> wire::Finished {
+    async fn run(&self, _: CommandId, _: CommandBody, _: mpsc::Sender<wire::Progress>) -> wire::Finished {
         if self.gives {
             power::Power::order(&self.power, crate::os::power::Transition::Reboot).await.expect("taken");
         }
         std::future::pending().await
     }
 
-    async fn settle(&self, body: CommandBody, begun: machine::Begun, now_us: i64) -> wire::Finished {
+    async fn settle(&self, _: CommandId, body: CommandBody, begun: machine::Begun, now_us: i64) -> wire::Finished {
         power::settle(&self.power, &body, &begun, now_us).await
     }
 

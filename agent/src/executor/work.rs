@@ -7,7 +7,9 @@ use std::{
 
 use async_trait::async_trait;
 use muster_shared::{
+    action::Mode,
     command::CommandBody,
+    id::CommandId,
     wire::{self, CommandOutcome, executor_reply},
 };
 use tokio::sync::{Mutex, mpsc};
@@ -23,6 +25,9 @@ use super::{
 pub(super) const PROGRESS: usize = 64;
 /// How long a command may take that does not end the boot.
 pub const RUN_WITHIN: Duration = Duration::from_secs(120);
+/// How long a change to the host may take: packages come over slow lines, and another change may go first. Each of its
+/// steps has its own limit, within which it is taken back.
+const CHANGE_WITHIN: Duration = Duration::from_secs(90 * 60);
 /// How long one may that does, with what comes before and after.
 const REBOOT_WITHIN: Duration = BOOT_ENDS_WITHIN.saturating_add(Duration::from_secs(60));
 /// How long an answer is as good as a new one.
@@ -32,11 +37,12 @@ const CONTAINERS_FRESH: Duration = Duration::from_secs(1);
 /// Carries out commands and answers questions.
 #[async_trait]
 pub trait Work: Send + Sync + 'static {
-    /// Carries out `body`, telling `progress` on the way.
-    async fn run(&self, body: CommandBody, progress: mpsc::Sender<wire::Progress>) -> wire::Finished;
+    /// Carries out `body` as the command `id`, telling `progress` on the way.
+    async fn run(&self, id: CommandId, body: CommandBody, progress: mpsc::Sender<wire::Progress>) -> wire::Finished;
 
-    /// Finds out, by reading only, how `body` ended, which an earlier process had started.
-    async fn settle(&self, _body: CommandBody, _begun: Begun, _now_us: i64) -> wire::Finished {
+    /// Finds out how the command `id` ended, which an earlier process had started. It is not run again: what can't be
+    /// seen to hold is at most taken back.
+    async fn settle(&self, _id: CommandId, _body: CommandBody, _begun: Begun, _now_us: i64) -> wire::Finished {
         crashed()
     }
 
@@ -55,12 +61,16 @@ pub trait Work: Send + Sync + 'static {
 /// Runs `body`, giving it up when it takes too long.
 pub(super) async fn run_within_limit(
     work: &dyn Work,
-    body: CommandBody,
+    (id, body): (CommandId, CommandBody),
     progress: mpsc::Sender<wire::Progress>,
 ) -> wire::Finished {
     let outcome = if body.is_read_only() { CommandOutcome::Failed } else { CommandOutcome::Indeterminate };
-    let limit = if body.ends_the_boot() { REBOOT_WITHIN } else { RUN_WITHIN };
-    tokio::time::timeout(limit, work.run(body, progress)).await.unwrap_or_else(|_| {
+    let limit = match &body {
+        CommandBody::Change(args) if args.mode != Mode::Plan => CHANGE_WITHIN,
+        body if body.ends_the_boot() => REBOOT_WITHIN,
+        _ => RUN_WITHIN,
+    };
+    tokio::time::timeout(limit, work.run(id, body, progress)).await.unwrap_or_else(|_| {
         finished(outcome, "timed_out", "the host did not finish in time; look at its load and its disks")
     })
 }

@@ -14,6 +14,7 @@ use std::{
 use rustix::process::geteuid;
 
 use crate::{
+    action::deadman,
     app::{Exit, Failure},
     durable,
     state::{DEFAULT_STATE_DIR, Paths},
@@ -124,8 +125,12 @@ pub fn uninstall(paths: &Paths, out: &mut impl Write) -> Result<(), Failure> {
             if UNITS.iter().any(|(name, _)| Path::new(UNITS_DIR).join(name).exists()) {
                 run("systemctl", &[&["disable", "--now", "--quiet"][..], &names].concat())?;
             }
+            if deadman::units()[0].exists() {
+                run("systemctl", &["disable", "--now", "--quiet", deadman::TIMER])?;
+            }
         }
         leftovers.extend(UNITS.map(|(name, _)| PathBuf::from(UNITS_DIR).join(name)));
+        leftovers.extend(deadman::units());
         leftovers.extend([paths.config_dir.clone(), PathBuf::from(BINARY)]);
     }
     for path in &leftovers {

@@ -7,9 +7,13 @@
 pub mod boot;
 pub mod cgroup;
 pub mod interfaces;
+pub mod invocation;
 pub mod mounts;
+pub mod packages;
 pub mod platform;
 pub mod power;
+pub mod services;
 pub mod text;
 
+pub use invocation::{InvalidName, Invocation};
 pub use platform::Platform;

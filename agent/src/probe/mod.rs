@@ -17,7 +17,7 @@ use muster_shared::facts::Facts;
 pub use self::{
     cli::{ProbeArgs, ProbeError, run},
     docker::{EngineError, read_containers},
-    facts::collect_facts,
+    facts::{UpdatesStamp, collect_facts, count_updates, listening},
     preflight::run_preflight,
 };
 
@@ -37,8 +37,10 @@ pub struct ProbeOptions {
     /// Whether to find out if sudo works by trying it. A refused try is logged on the host, so the agent's own
     /// roles, which need no sudo, leave it.
     pub try_sudo: bool,
-    /// Facts collected not long ago, from which what only slow programs tell is taken over.
+    /// Facts collected not long ago, from which what the engine tells of containers is taken over.
     pub previous: Option<Facts>,
+    /// How many security updates wait, or why that is not known; without it they are counted.
+    pub known_updates: Option<Result<u32, String>>,
     /// Another clock's time now, in microseconds since the epoch, to compare the host's with.
     pub reference_time_us: Option<i64>,
 }
@@ -53,6 +55,7 @@ impl Default for ProbeOptions {
             connect_timeout: Duration::from_secs(3),
             try_sudo: false,
             previous: None,
+            known_updates: None,
             reference_time_us: None,
         }
     }

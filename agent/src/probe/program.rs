@@ -2,7 +2,11 @@
 
 use std::{io, process::Stdio, time::Duration};
 
-use tokio::{io::AsyncReadExt, process::Command};
+use rustix::process::Pid;
+use tokio::{
+    io::AsyncReadExt,
+    process::{Child, Command},
+};
 
 use crate::os::text;
 
@@ -10,6 +14,8 @@ use crate::os::text;
 const MAX_OUTPUT_BYTES: u64 = 1 << 20;
 /// Longest part of a program's complaint that is quoted.
 const MAX_COMPLAINT_BYTES: usize = 200;
+/// The largest niceness: see setpriority(2).
+const LOWEST_PRIORITY: i32 = 19;
 pub(crate) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin";
 
 /// What a program said.
@@ -33,8 +39,25 @@ pub(crate) enum ProgramError {
     Failed { program: String, complaint: String },
 }
 
+/// The weight of a program: what it may take away from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Priority {
+    Normal,
+    /// Runs when nothing else wants the processor.
+    Lowest,
+}
+
 /// Runs `program` with `arguments` and waits for its end, at most `limit`; then it is killed.
 pub(crate) async fn run(program: &str, arguments: &[&str], limit: Duration) -> Result<Output, ProgramError> {
+    run_at(Priority::Normal, program, arguments, limit).await
+}
+
+async fn run_at(
+    priority: Priority,
+    program: &str,
+    arguments: &[&str],
+    limit: Duration,
+) -> Result<Output, ProgramError> {
     let not_run = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => ProgramError::NotInstalled(program.to_owned()),
         _ => ProgramError::NotRun { program: program.to_owned(), source },
@@ -50,6 +73,9 @@ pub(crate) async fn run(program: &str, arguments: &[&str], limit: Duration) -> R
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
+        if priority == Priority::Lowest {
+            yield_to_others(&child);
+        }
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (stdout, stderr, status) = tokio::join!(read_capped(stdout), read_capped(stderr), child.wait());
         Ok(Output { code: status?.code(), stdout: stdout?, stderr: stderr? })
@@ -60,9 +86,30 @@ pub(crate) async fn run(program: &str, arguments: &[&str], limit: Duration) -> R
     }
 }
 
+/// Lets everything else go before `child`. It has hardly begun, and runs at full priority where this can't be done.
+fn yield_to_others(child: &Child) {
+    let pid = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+    let done = pid.map(|pid| rustix::process::setpriority_process(Some(pid), LOWEST_PRIORITY));
+    if let Some(Err(error)) = done {
+        tracing::debug!(%error, "a slow program runs at full priority");
+    }
+}
+
 /// [`run`], where anything but exit code 0 is a failure.
 pub(crate) async fn run_well(program: &str, arguments: &[&str], limit: Duration) -> Result<Output, ProgramError> {
-    let output = run(program, arguments, limit).await?;
+    ended_well(program, run(program, arguments, limit).await?)
+}
+
+/// [`run_well`] for what takes long and is not urgent.
+pub(crate) async fn run_well_behind(
+    program: &str,
+    arguments: &[&str],
+    limit: Duration,
+) -> Result<Output, ProgramError> {
+    ended_well(program, run_at(Priority::Lowest, program, arguments, limit).await?)
+}
+
+fn ended_well(program: &str, output: Output) -> Result<Output, ProgramError> {
     if output.code == Some(0) {
         return Ok(output);
     }
@@ -92,6 +139,18 @@ mod tests {
         let mut lines: Vec<_> = output.stdout.lines().collect();
         lines.sort_unstable();
         assert_eq!(lines, ["LC_ALL=C".to_owned(), format!("PATH={PATH}")]);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_urgent_goes_behind_everything_else() {
+        let child = Command::new("sleep").arg("60").kill_on_drop(true).spawn().expect("sleep runs");
+        yield_to_others(&child);
+        let pid = child.id().expect("it runs");
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("its state");
+        // See proc_pid_stat(5): niceness is the 19th field, the second is the only one that may hold spaces.
+        let niceness = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(16));
+        assert_eq!(niceness, Some("19"));
+        assert!(run_well_behind("true", &[], LIMIT).await.is_ok());
     }
 
     #[tokio::test]

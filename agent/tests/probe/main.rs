@@ -6,15 +6,14 @@ use clap::Parser;
 use muster_agent::probe::{self, ProbeArgs, ProbeOptions, collect_facts, run_preflight};
 use muster_shared::{
     command::PreflightArgs,
-    facts::{DockerStatus, Facts},
+    facts::DockerStatus,
     preflight::{CheckName, CheckStatus, PreflightReport},
 };
 use serde_json::Value;
 
 fn options() -> ProbeOptions {
     // What only slow programs tell is of no interest here.
-    let previous = Facts { security_updates_pending: Some(0), ..Facts::default() };
-    ProbeOptions { previous: Some(previous), connect_timeout: Duration::from_secs(5), ..ProbeOptions::default() }
+    ProbeOptions { known_updates: Some(Ok(0)), connect_timeout: Duration::from_secs(5), ..ProbeOptions::default() }
 }
 
 /// A target that needs no traffic beyond this host.

@@ -19,6 +19,7 @@ mod test_api;
 #[cfg(test)]
 mod test_world;
 pub mod watch;
+pub mod watch_series;
 
 use axum::Router;
 

@@ -45,11 +45,18 @@ operations! {
     AcceptHostKey => ServersUpdate,
     Bootstrap => ServersUpdate,
     RunPreflight => ServersPreflight,
+    FixServer => ServersUpdate,
     RefreshFacts => ServersTest,
     GetSummary => MonitoringView,
     /// Its figures need [`Permission::MonitoringView`] besides.
     WatchServer => ServersView,
+    GetServerMetrics => MonitoringView,
+    GetContainerMetrics => MonitoringView,
+    /// The link may do what [`Permission::ServersView`] allows as well.
+    GetMonitoringUrl => MonitoringView,
+    ListMetrics => MonitoringView,
     QuerySeries => MonitoringView,
+    WatchSeries => MonitoringView,
     /// Its figures and forecast need [`Permission::MonitoringView`] besides.
     GetStats => ServersView,
     /// Each event needs the permission of its kind besides.
@@ -60,9 +67,13 @@ operations! {
     RebootServer => ServersUpdate,
     StopServer => ServersUpdate,
     StartServer => ServersUpdate,
+    GetHardening => ServersView,
+    /// The host's own policy must allow it besides.
+    Harden => ServersSecure,
     GetCommand => CommandsView,
     ListCommands => CommandsList,
     CancelCommand => CommandsCancel,
+    SecureServer => ServersSecure,
     RevokeAgent => ServersSecure,
     ReleaseQuarantine => ServersSecure,
     SetSshPassword => ServersUpdate,

@@ -5,7 +5,10 @@ use std::{convert::Infallible, time::Duration};
 
 use axum::response::{IntoResponse, Response, Sse, sse};
 use futures_util::{Stream, StreamExt as _};
-use http::{HeaderName, HeaderValue, header::CACHE_CONTROL};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{ACCEPT, CACHE_CONTROL},
+};
 use serde_json::Value;
 
 use crate::progress::ProgressEvent;
@@ -20,6 +23,15 @@ pub struct Numbered {
     pub id: Option<String>,
     pub event: String,
     pub data: Value,
+}
+
+/// Whether a caller wants to be told how a run gets on, rather than its result alone.
+#[must_use]
+pub fn is_asked_for(headers: &HeaderMap) -> bool {
+    let asked = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    asked
+        .flat_map(|value| value.split(','))
+        .any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream")))
 }
 
 /// `events` as a response: a block `event:` and `data:` each.

@@ -98,6 +98,7 @@ impl Watch {
             | EventKind::EnvironmentChanged { .. }
             | EventKind::ProjectChanged(_)
             | EventKind::MemberChanged(_)
+            | EventKind::HardeningChanged
             | EventKind::ServerDeleted => Ok(None),
         }
     }

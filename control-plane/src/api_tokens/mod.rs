@@ -20,6 +20,10 @@ pub const MAX_TOKENS: i64 = 100;
 pub const DEFAULT_TTL: Duration = Duration::from_secs(90 * 24 * 3_600);
 /// The shortest life of a token.
 pub const MIN_TTL_SECONDS: u64 = 60;
+/// How long a link to a server's page may be followed.
+pub const LINK_TTL_SECONDS: u64 = 600;
+/// Characters of a link's name; as many as a token's may have.
+const MAX_LINK_NAME: usize = 100;
 /// The longest life that a configuration may allow.
 pub const MAX_TTL_SECONDS: u64 = 10 * 366 * 24 * 3_600;
 
@@ -71,6 +75,26 @@ impl ApiTokens {
     /// [`ErrorKind::Invalid`] for a lifetime out of bounds; [`ErrorKind::Exhausted`] with [`MAX_TOKENS`] already.
     pub async fn create(&self, caller: &Principal, act: &Act, new: NewApiToken) -> Result<(ApiToken, Token), Error> {
         caller.require_whole()?;
+        self.insert(caller, act, new).await
+    }
+
+    /// Makes a token that reads one's servers and their figures for [`LINK_TTL_SECONDS`]: what a link to the page of the
+    /// server called `server` carries. It can do less than whoever makes it, so that callers with scopes may.
+    ///
+    /// # Errors
+    /// As [`Self::create`]: the caller must be allowed both.
+    pub async fn create_link(&self, caller: &Principal, act: &Act, server: &str) -> Result<(ApiToken, Token), Error> {
+        let name: String = format!("link to {server}").chars().take(MAX_LINK_NAME).collect();
+        let new = NewApiToken {
+            // A server's name follows the same rules.
+            name: name.trim_end().parse().map_err(Error::internal)?,
+            scopes: Some(vec![Permission::ServersView, Permission::MonitoringView]),
+            ttl_seconds: Some(LINK_TTL_SECONDS.min(self.max_ttl.as_secs())),
+        };
+        self.insert(caller, act, new).await
+    }
+
+    async fn insert(&self, caller: &Principal, act: &Act, new: NewApiToken) -> Result<(ApiToken, Token), Error> {
         let scopes = match new.scopes {
             None => Scopes::All,
             Some(scopes) => {

@@ -77,6 +77,8 @@ actions! {
     CommandCancelled = "COMMAND_CANCELLED" on Command;
     ServerSshPasswordUpdated = "SERVER_SSH_PASSWORD_UPDATED" on Server;
     ServerSshKeyUpdated = "SERVER_SSH_KEY_UPDATED" on Server;
+    ServerSecured = "SERVER_SECURED" on Server;
+    ServerSecureFailed = "SERVER_SECURE_FAILED" on Server;
     SshKeyPairCreated = "SSH_KEY_PAIR_CREATED" on SshKeyPair;
     SshKeyPairUpdated = "SSH_KEY_PAIR_UPDATED" on SshKeyPair;
     SshKeyPairDeleted = "SSH_KEY_PAIR_DELETED" on SshKeyPair;

@@ -8,9 +8,7 @@
 mod story;
 
 use std::{
-    collections::HashSet,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -31,6 +29,7 @@ use crate::{
     events::{EventKind, Events, Subscription},
     identity::CertificateAuthority,
     progress::{self, ProgressSender, ProgressStream},
+    running::Running,
     servers::{AgentStatus, Servers, SshTarget},
     sessions::Sessions,
     ssh::{AgentRun, Entering, Entrance, EntranceError, RunEvent, Session},
@@ -87,30 +86,6 @@ pub struct Bootstrap {
     pub running: Running,
 }
 
-/// The servers being bootstrapped.
-#[derive(Debug, Clone, Default)]
-pub struct Running(Arc<Mutex<HashSet<ServerId>>>);
-
-/// A server's place among those; free again on drop.
-#[derive(Debug)]
-struct Claim {
-    running: Running,
-    server: ServerId,
-}
-
-impl Running {
-    fn claim(&self, server: ServerId) -> Option<Claim> {
-        let is_free = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(server);
-        is_free.then(|| Claim { running: self.clone(), server })
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        self.running.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.server);
-    }
-}
-
 /// One run.
 #[derive(Debug, Clone)]
 struct Run {
@@ -143,7 +118,7 @@ impl Bootstrap {
             Error::new(
                 ErrorKind::Conflict,
                 "bootstrap_running",
-                "the server is being bootstrapped already: wait for it",
+                "the server is being bootstrapped or secured already: wait for it",
             )
         })?;
         let started = Record::new(act, Action::ServerBootstrapStarted, server, &record.name);
@@ -347,20 +322,4 @@ fn not_arrived(step: &str) -> Error {
         }
     };
     Error::new(ErrorKind::Unavailable, "agent_not_arrived", detail)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_has_one_run_at_a_time() {
-        let running = Running::default();
-        let server = ServerId::generate();
-        let claim = running.claim(server).expect("free");
-        assert!(running.claim(server).is_none());
-        assert!(running.claim(ServerId::generate()).is_some());
-        drop(claim);
-        assert!(running.claim(server).is_some());
-    }
 }

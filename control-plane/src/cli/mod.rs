@@ -4,36 +4,44 @@
 //! 4 not authenticated or not allowed; 5 the control plane can't be reached; 6 the state does not allow it.
 
 mod agent;
+mod ask;
 mod audit;
 mod client;
 mod commands;
 mod connection;
+mod contexts;
 mod environments;
 mod events;
 mod facts;
 mod failure;
+mod fix;
+mod hardening;
 mod host_key;
 mod join_tokens;
 mod keyring;
+mod login;
 mod members;
+mod metrics;
 mod output;
 mod power;
 mod progress;
 mod projects;
 mod quota;
 mod runs;
+mod secure;
 mod servers;
 mod ssh_keys;
 mod stats;
 mod summary;
 mod table;
 mod tokens;
+mod top;
 mod users;
 mod yaml;
 
 use std::io::Write;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub use client::Target;
 pub use failure::Failure;
@@ -92,20 +100,31 @@ pub enum FleetCommand {
     Quota(quota::QuotaCommand),
     /// Run the readiness checks. Exits with 1 unless the server is qualified.
     Preflight(runs::Server),
+    /// Fix what the preflight found, showing every step. Exits with 1 unless the server is qualified afterwards.
+    Fix(fix::Fix),
     /// Install the agent over SSH and wait for its first sample.
     Bootstrap(runs::Server),
+    /// Replace a server's password by a key of its own, proven before the password is forgotten.
+    Secure(secure::SecureArgs),
     /// Log in over SSH and show what is there, for a saved server or before saving one.
     TestConnection(connection::TestConnection),
     /// Show what is known of a host.
     Facts(facts::Facts),
     /// Show a server's latest figures.
     Summary(runs::Server),
+    /// Show the fleet live in the terminal: sort, search, and a server's containers.
+    Top(top::TopArgs),
+    /// Show, follow and list what hosts and containers measured.
+    #[command(subcommand)]
+    Metrics(metrics::MetricsCommand),
     /// Follow a server: its changes, commands and, each second, its figures.
     Watch(runs::Server),
     Events(events::Events),
     /// List, show and cancel commands.
     #[command(subcommand)]
     Commands(commands::CommandsCommand),
+    /// Show how a server stands towards the hardening profile, or plan, apply and undo items of it.
+    Harden(hardening::HardenArgs),
     /// Decide about a server's SSH host key.
     #[command(subcommand, visible_alias = "host-key")]
     Hostkey(host_key::HostKeyCommand),
@@ -124,6 +143,13 @@ pub enum FleetCommand {
     /// List, make and delete the organisation's users.
     #[command(subcommand, visible_alias = "user")]
     Users(users::UsersCommand),
+    /// Sign in: keep a control plane's address, CA and token, and use them from now on.
+    Login(login::Login),
+    /// List, choose and forget the control planes signed in to.
+    #[command(subcommand, visible_alias = "context")]
+    Contexts(login::ContextsCommand),
+    #[command(flatten)]
+    Describe(login::Describe),
 }
 
 impl FleetCommand {
@@ -133,13 +159,17 @@ impl FleetCommand {
     /// What went wrong, with an exit code and a next step.
     pub async fn run(self, target: &Target, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
         let mut output = Output::new(format, out);
-        if let Self::Audit(command) = &self
-            && command.is_local()
-        {
-            let Self::Audit(command) = self else { return Ok(()) };
-            return command.run_local(&mut output);
+        match self {
+            Self::Audit(command) if command.is_local() => return command.run_local(&mut output),
+            Self::Contexts(command) => return command.run(&mut output),
+            Self::Describe(command) => return command.run(Cli::command(), output.raw()),
+            Self::Login(command) => return command.run(target, &mut output).await,
+            _ => {}
         }
-        let mut fleet = client::connect(target).await?;
+        let kept =
+            contexts::ContextFile::of_user().map_or_else(|| Ok(contexts::Contexts::default()), |file| file.read())?;
+        let resolved = target.resolve(&kept, target.given_token()?)?;
+        let mut fleet = client::connect(&resolved).await?;
         match self {
             Self::Servers(command) => command.run(&mut fleet, &mut output).await,
             Self::JoinTokens(command) => command.run(&mut fleet, &mut output).await,
@@ -149,27 +179,32 @@ impl FleetCommand {
             Self::Environments(command) => command.run(&mut fleet, &mut output).await,
             Self::Quota(command) => command.run(&mut fleet, &mut output).await,
             Self::Preflight(server) => runs::preflight(server, &mut fleet, &mut output).await,
+            Self::Fix(fix) => fix.run(&mut fleet, &mut output).await,
             Self::Bootstrap(server) => runs::bootstrap(server, &mut fleet, &mut output).await,
+            Self::Secure(args) => secure::run(args, &mut fleet, &mut output).await,
             Self::TestConnection(command) => command.run(&mut fleet, &mut output).await,
             Self::Facts(command) => command.run(&mut fleet, &mut output).await,
             Self::Summary(server) => summary::show(server, &mut fleet, &mut output).await,
+            Self::Top(command) => command.run(&resolved.url.to_string(), &mut fleet).await,
+            Self::Metrics(command) => command.run(&mut fleet, &mut output).await,
             Self::Watch(server) => summary::watch(server, &mut fleet, &mut output).await,
             Self::Events(command) => command.run(&mut fleet, &mut output).await,
             Self::Commands(command) => command.run(&mut fleet, &mut output).await,
+            Self::Harden(command) => command.run(&mut fleet, &mut output).await,
             Self::Hostkey(command) => command.run(&mut fleet, &mut output).await,
             Self::Agent(command) => command.run(&mut fleet, &mut output).await,
             Self::Audit(command) => command.run(&mut fleet, &mut output).await,
             Self::Tokens(command) => command.run(&mut fleet, &mut output).await,
             Self::Members(command) => command.run(&mut fleet, &mut output).await,
             Self::Users(command) => command.run(&mut fleet, &mut output).await,
+            // Answered above.
+            Self::Login(_) | Self::Contexts(_) | Self::Describe(_) => Ok(()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -36,6 +36,11 @@ impl<'a> Output<'a> {
         self.format
     }
 
+    /// For what is no answer but a text of its own.
+    pub fn raw(&mut self) -> &mut dyn Write {
+        self.out
+    }
+
     /// Prints `answer`; `table` draws it for people.
     ///
     /// # Errors

@@ -1,14 +1,12 @@
 //! `muster servers reboot`, `stop` and `start`
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
-
 use clap::Args;
 use muster_shared::{
     command::CommandState,
     wire::{self, server_event::Kind},
 };
 
-use super::{client::Fleet, failure::Failure, output::Output, table};
+use super::{ask, client::Fleet, failure::Failure, output::Output, table};
 use crate::api::model::{command::Command, power::PowerAnswer};
 
 /// Which server, and how patiently.
@@ -39,7 +37,8 @@ impl PowerArgs {
     /// What the control plane refused; without an answer of the person nothing is done.
     pub(super) async fn run(self, action: Action, fleet: &mut Fleet, output: &mut Output<'_>) -> Result<(), Failure> {
         if action != Action::Start && !self.yes {
-            confirm(action, &self.server)?;
+            let verb = if action == Action::Stop { "power off" } else { "reboot" };
+            ask::whether(&format!("{verb} {}", self.server))?;
         }
         let request = wire::PowerRequest { server: self.server };
         let response = match action {
@@ -61,19 +60,6 @@ impl PowerArgs {
         output.print(&answer, draw)?;
         ended_badly.map_or(Ok(()), Err)
     }
-}
-
-fn confirm(action: Action, server: &str) -> Result<(), Failure> {
-    let verb = if action == Action::Stop { "power off" } else { "reboot" };
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::usage(format!("nobody is here to ask whether to {verb} {server}"), "add --yes"));
-    }
-    let unheard = |_| Failure::usage("the question could not be asked", "add --yes");
-    let mut asked = std::io::stderr();
-    write!(asked, "{verb} {}? [y/N] ", table::printable(server)).and_then(|()| asked.flush()).map_err(unheard)?;
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).map_err(unheard)?;
-    if matches!(line.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(Failure::ended_badly("nothing was done")) }
 }
 
 /// Follows the server that carries the command out, until it has ended.
@@ -166,15 +152,6 @@ mod tests {
         assert_eq!(failure(&command("succeeded")), None);
         for state in ["failed", "refused", "expired", "indeterminate", "cancelled"] {
             assert_eq!(failure(&command(state)).map(|failure| failure.exit_code), Some(1), "{state}");
-        }
-    }
-
-    #[test]
-    fn without_a_person_nothing_is_done_unasked() {
-        // Tests have no terminal.
-        if !std::io::stdin().is_terminal() {
-            let refused = confirm(Action::Stop, "web-1").expect_err("nobody to ask");
-            assert_eq!((refused.exit_code, refused.next_step.as_str()), (2, "add --yes"));
         }
     }
 }

@@ -23,15 +23,33 @@ pub(super) struct Event {
 ///
 /// # Errors
 /// When the call fails, or tells an `error`, or ends without `complete`.
-pub(super) async fn follow(
+pub(super) async fn follow(events: Streaming<wire::ProgressEvent>, output: &mut Output<'_>) -> Result<Value, Failure> {
+    follow_with(events, output, true).await
+}
+
+/// The same, but leaves it to the caller to print `complete`.
+///
+/// # Errors
+/// As [`follow`].
+pub(super) async fn follow_quietly(
+    events: Streaming<wire::ProgressEvent>,
+    output: &mut Output<'_>,
+) -> Result<Value, Failure> {
+    follow_with(events, output, false).await
+}
+
+async fn follow_with(
     mut events: Streaming<wire::ProgressEvent>,
     output: &mut Output<'_>,
+    prints_complete: bool,
 ) -> Result<Value, Failure> {
     let spinner = Spinner::new(output.format());
     while let Some(event) = events.message().await? {
         let event = Event { event: event.event, data: event.data.map(structure::to_json).unwrap_or_default() };
         spinner.step(&event);
-        spinner.suspend(|| output.item(&event, line))?;
+        if prints_complete || event.event != "complete" {
+            spinner.suspend(|| output.item(&event, line))?;
+        }
         match event.event.as_str() {
             "complete" => return Ok(event.data),
             "error" => return Err(failed(&event.data)),
@@ -58,7 +76,10 @@ pub(super) fn line(event: &Event) -> String {
     match event.event.as_str() {
         "status" => format!("… {}", text("message")),
         "os_info" => format!("  {} {} {}", text("name"), text("version"), text("arch")),
+        "line" => format!("    {}", text("line")),
+        "change" => change(&event.data, text("action"), text("outcome"), text("detail")),
         "check" => check(&event.data, text("name"), text("evidence"), text("remedy")),
+        "item" => item(&event.data, &text("item"), &text("outcome"), &text("detail")),
         "complete" => complete(&event.data),
         "error" => String::new(),
         other => format!("  {} {}", printable(other), printable(&event.data.to_string())),
@@ -74,6 +95,40 @@ fn check(data: &Value, name: String, evidence: String, remedy: String) -> String
     };
     let remedy = if remedy.is_empty() { remedy } else { format!("\n    → {remedy}") };
     format!("{mark} {:22} {evidence}{remedy}", name.replace('_', " "))
+}
+
+/// A change, its steps and their differences.
+fn item(data: &Value, name: &str, outcome: &str, detail: &str) -> String {
+    let mark = match outcome {
+        "applied" | "undone" | "already" => "✓",
+        "planned" => "→",
+        "not_applicable" | "nothing_to_undo" => "-",
+        _ => "✗",
+    };
+    let mut lines = vec![format!("{mark} {name:22} {}: {detail}", outcome.replace('_', " "))];
+    let steps = data.pointer("/report/steps").and_then(Value::as_array);
+    for step in steps.into_iter().flatten() {
+        let text = |name: &str| step.get(name).and_then(Value::as_str).unwrap_or_default();
+        lines.push(format!("    {}", printable(text("title"))));
+        lines.extend(text("diff").lines().map(|line| format!("      {}", printable(line))));
+    }
+    lines.join("\n")
+}
+
+/// What was done, or would be, step by step, with the lines that go and come.
+fn change(data: &Value, action: String, outcome: String, detail: String) -> String {
+    let mark = if outcome == "planned" { "·" } else { "✓" };
+    let mut out = format!("{mark} {:22} {outcome}: {detail}", action.replace('_', " "));
+    let steps = data.pointer("/report/steps").and_then(Value::as_array);
+    for step in steps.into_iter().flatten() {
+        let text = |name: &str| step.get(name).and_then(Value::as_str).unwrap_or_default();
+        let once = step.get("reversible") == Some(&Value::Bool(false));
+        out.push_str(&format!("\n    {}{}", printable(text("title")), if once { " (can't be undone)" } else { "" }));
+        for line in text("diff").lines() {
+            out.push_str(&format!("\n      {}", printable(line)));
+        }
+    }
+    out
 }
 
 fn complete(data: &Value) -> String {
@@ -130,6 +185,18 @@ mod tests {
 
     fn drawn(event: &str, data: Value) -> String {
         line(&Event { event: event.to_owned(), data }) + "\n"
+    }
+
+    #[test]
+    fn a_change_shows_its_steps_and_lines() {
+        let step = json!({ "title": "write /etc/x", "diff": "-old\n+new\n", "reversible": true });
+        let prune = json!({ "title": "remove the build cache", "diff": "", "reversible": false });
+        let data = json!({
+            "action": "free_disk", "outcome": "planned", "detail": "2 steps to be done", "report": { "steps": [step, prune] }
+        });
+        let expected = "· free disk              planned: 2 steps to be done\n    write /etc/x\n      -old\n      +new\n    \
+                        remove the build cache (can't be undone)\n";
+        assert_eq!(drawn("change", data), expected);
     }
 
     #[test]

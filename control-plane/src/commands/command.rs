@@ -1,6 +1,7 @@
 //! A command as the control plane keeps it, and the steps its host reports. Decisions here are pure.
 
 use muster_shared::{
+    action::ChangeReport,
     command::{CommandBody, CommandState, Envelope, MAX_LINE_BYTES, MAX_PROGRESS_UPDATES},
     facts::{Facts, MAX_FACTS_BYTES},
     id::{CommandId, InvalidId, OrgId, ServerId, UserId},
@@ -94,6 +95,7 @@ pub enum CommandResult {
     Facts(String),
     Preflight(PreflightReport),
     Reboot(RebootReport),
+    Change(ChangeReport),
 }
 
 /// An update that can't be understood. Repeating it would not help, so it is acknowledged, counted and dropped.
@@ -150,7 +152,9 @@ fn parse_finished(finished: wire::Finished) -> Finished {
 fn parse_result(result: wire::finished::Result) -> Result<CommandResult, &'static str> {
     use wire::finished::Result as WireResult;
     let (json, max_bytes) = match &result {
-        WireResult::FactsJson(json) | WireResult::PreflightJson(json) => (json, MAX_FACTS_BYTES),
+        WireResult::FactsJson(json) | WireResult::PreflightJson(json) | WireResult::ChangeJson(json) => {
+            (json, MAX_FACTS_BYTES)
+        }
         WireResult::RebootJson(json) => (json, MAX_REBOOT_BYTES),
     };
     if json.len() > max_bytes {
@@ -163,6 +167,9 @@ fn parse_result(result: wire::finished::Result) -> Result<CommandResult, &'stati
         },
         WireResult::PreflightJson(json) => {
             serde_json::from_str(&json).map(CommandResult::Preflight).map_err(|_| "it is no preflight report")
+        }
+        WireResult::ChangeJson(json) => {
+            serde_json::from_str(&json).map(CommandResult::Change).map_err(|_| "it is no report of a change")
         }
         WireResult::RebootJson(json) => {
             serde_json::from_str(&json).map(CommandResult::Reboot).map_err(|_| "it is no report of a reboot")

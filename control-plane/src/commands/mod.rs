@@ -271,7 +271,7 @@ impl Commands {
         let kept = match result {
             CommandResult::Facts(json) => self.servers.record_facts(org, server, json.as_bytes(), at_us, now_us).await,
             CommandResult::Preflight(report) => self.servers.record_preflight(org, server, report).await,
-            CommandResult::Reboot(_) => Ok(()),
+            CommandResult::Reboot(_) | CommandResult::Change(_) => Ok(()),
         };
         match kept {
             // The step is stored with it; only the server's record does without. Repeating would not mend it.

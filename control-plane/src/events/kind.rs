@@ -26,6 +26,8 @@ pub enum EventKind {
     MemberChanged(UserId),
     /// Its health is another, or is so for another reason.
     HealthChanged,
+    /// Some item of the hardening profile stands otherwise than before.
+    HardeningChanged,
     /// The command was made or went to another state.
     CommandChanged(CommandId),
     /// The host reported a step of the command, now stored under `seq`.
@@ -59,6 +61,7 @@ impl EventKind {
             | Self::ServerChanged
             | Self::ServerDeleted
             | Self::HealthChanged
+            | Self::HardeningChanged
             | Self::AgentOnline
             | Self::AgentOffline => Permission::ServersView,
             Self::EnvironmentChanged { .. } => Permission::EnvironmentsList,
@@ -95,6 +98,7 @@ impl EventKind {
             | Self::ServerChanged
             | Self::ServerDeleted
             | Self::HealthChanged
+            | Self::HardeningChanged
             | Self::AgentOnline
             | Self::AgentOffline
             | Self::EnvironmentChanged { .. }
@@ -117,6 +121,7 @@ impl EventKind {
             Self::ProjectChanged(_) => "project_changed",
             Self::MemberChanged(_) => "member_changed",
             Self::HealthChanged => "health_changed",
+            Self::HardeningChanged => "hardening_changed",
             Self::CommandChanged(_) => "command_changed",
             Self::CommandUpdated { .. } => "command_updated",
             Self::Sample(_) => "sample",

@@ -87,6 +87,7 @@ impl Turns {
             | EventKind::ProjectChanged(_)
             | EventKind::MemberChanged(_)
             | EventKind::HealthChanged
+            | EventKind::HardeningChanged
             | EventKind::CommandChanged(_)
             | EventKind::CommandUpdated { .. } => false,
         };

@@ -184,6 +184,7 @@ impl Writer {
         let Incoming { org, server, frame, head, outcomes } = incoming;
         let outcome = Outcome { epoch: frame.epoch, seq: frame.seq, verdict };
         if verdict == Verdict::Stored {
+            head.tell(&frame);
             let summary = {
                 let mut head = head.lock();
                 let is_news = head.advance(&frame, self.clock.now_us());

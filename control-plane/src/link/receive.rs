@@ -15,7 +15,6 @@ use super::{
 use crate::{
     commands::{self, Recorded},
     error::{Error, ErrorKind},
-    events::EventKind,
     ingest::Incoming,
     metrics::head::Head,
     servers::FactsRow,
@@ -110,8 +109,8 @@ impl HostStream {
         match FactsRow::read(org, server, &report.json, report.collected_at_us, self.context.clock.now_us()) {
             Ok(row) => {
                 let (ledger, row) = (&self.context.ledger, Arc::new(row));
-                if self.insist(|| ledger.record_facts(Arc::clone(&row))).await == Some(true) {
-                    self.context.events.publish(org, server, EventKind::ServerChanged);
+                if let Some(kept) = self.insist(|| ledger.record_facts(Arc::clone(&row))).await {
+                    kept.publish(&self.context.events, org, server);
                 }
             }
             Err(error) => self.not_stored(&error),

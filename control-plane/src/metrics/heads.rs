@@ -9,8 +9,14 @@ use muster_shared::{
     id::{OrgId, ServerId},
     wire,
 };
+use tokio::sync::broadcast;
 
-use super::{Declarations, Summary, declarations::Lately, head::Head};
+use super::{
+    Declarations, LiveFrame, Summary,
+    declarations::Lately,
+    head::{AcceptedFrame, Head},
+    live::Followers,
+};
 use crate::{
     error::Error,
     store::{Store, StoreError, StoredFrame},
@@ -19,14 +25,25 @@ use crate::{
 /// Frames read to restore a head: two, in case the newest holds a single tick.
 const RESTORED_FRAMES: u32 = 2;
 
-/// One server's head. Clones share it.
+/// One server's head, and who follows its frames. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct HeadCell(Arc<Mutex<Head>>);
+pub struct HeadCell(Arc<(Mutex<Head>, Followers)>);
 
 impl HeadCell {
     /// The head, for as long as the answer lives; nothing waits while holding it.
     pub fn lock(&self) -> MutexGuard<'_, Head> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The server's frames from now on, each once it is stored.
+    #[must_use]
+    pub fn follow(&self) -> broadcast::Receiver<Arc<LiveFrame>> {
+        self.0.1.follow()
+    }
+
+    /// Tells followers of a stored frame.
+    pub fn tell(&self, frame: &AcceptedFrame) {
+        self.0.1.tell(frame);
     }
 }
 

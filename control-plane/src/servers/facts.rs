@@ -2,12 +2,14 @@
 
 use muster_shared::{
     facts::{Docker, Facts, MAX_FACTS_BYTES},
+    hardening::ItemStanding,
     id::{OrgId, ServerId},
 };
 
 use super::Detected;
 use crate::{
     error::Error,
+    events::{EventKind, Events},
     filter::facts_lines,
     power::neighbours::{Place, places},
 };
@@ -24,8 +26,32 @@ pub struct FactsRow {
     pub places: Vec<Place>,
     /// Whose containers say how environments run.
     pub docker: Docker,
+    /// How the host stands towards the hardening profile.
+    pub hardening: Vec<ItemStanding>,
     pub collected_at_us: i64,
     pub now_us: i64,
+}
+
+/// What became of a facts document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FactsKept {
+    /// A younger one is there.
+    Older,
+    Kept,
+    /// Kept, and some item of the hardening profile stands otherwise than before.
+    HardeningMoved,
+}
+
+impl FactsKept {
+    /// Tells what it means for `server`.
+    pub fn publish(self, events: &Events, org: OrgId, server: ServerId) {
+        if self != Self::Older {
+            events.publish(org, server, EventKind::ServerChanged);
+        }
+        if self == Self::HardeningMoved {
+            events.publish(org, server, EventKind::HardeningChanged);
+        }
+    }
 }
 
 impl FactsRow {
@@ -42,7 +68,7 @@ impl FactsRow {
         // A host whose clock runs ahead must not keep its later documents out.
         let collected_at_us = collected_at_us.min(now_us);
         let (detected, filter_lines, places) = (Detected::from(&facts), facts_lines(&facts), places(&facts));
-        let (json, docker) = (json.to_vec(), facts.docker);
-        Ok(Self { org, server, json, detected, filter_lines, places, docker, collected_at_us, now_us })
+        let (json, docker, hardening) = (json.to_vec(), facts.docker, facts.hardening);
+        Ok(Self { org, server, json, detected, filter_lines, places, docker, hardening, collected_at_us, now_us })
     }
 }

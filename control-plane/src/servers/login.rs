@@ -57,6 +57,18 @@ impl Servers {
     /// # Errors
     /// [`ErrorKind::Conflict`] where somebody else changed the server meanwhile.
     pub async fn finish_login_change(&self, act: &Act, change: LoginChange) -> Result<Server> {
+        let action = match change.login.method() {
+            AuthMethod::Password => Action::ServerSshPasswordUpdated,
+            AuthMethod::SshKey => Action::ServerSshKeyUpdated,
+        };
+        self.finish_login_change_as(act, change, action).await
+    }
+
+    /// The same, on record as `action`.
+    ///
+    /// # Errors
+    /// As [`Self::finish_login_change`].
+    pub async fn finish_login_change_as(&self, act: &Act, change: LoginChange, action: Action) -> Result<Server> {
         let LoginChange { mut row, login, .. } = change;
         let (org, id, before) = (act.org_id, row.id, row.clone());
         row.auth = secrets::seal(&self.keyring, org, id, &login).map_err(Error::internal)?;
@@ -64,10 +76,6 @@ impl Servers {
         if let Some(ssh) = &mut row.ssh {
             ssh.auth_method = method;
         }
-        let action = match method {
-            AuthMethod::Password => Action::ServerSshPasswordUpdated,
-            AuthMethod::SshKey => Action::ServerSshKeyUpdated,
-        };
         let record = Record::new(act, action, id, &row.name).change(&before.shown(), &row.shown_beside(&before));
         if !self.store.update_server(&row, &record).await? {
             let detail = "the server was changed by others meanwhile, and nothing was replaced: try again";

@@ -13,7 +13,7 @@ mod status;
 pub use connection::{
     Addresses, Connection, ConnectionPatch, DEFAULT_SSH_PORT, SshAccount, SshAuth, SshLogin, SshTarget,
 };
-pub use facts::FactsRow;
+pub use facts::{FactsKept, FactsRow};
 pub use login::LoginChange;
 pub use names::{
     ContainerRef, Description, EnvironmentName, Fingerprint, HostName, IdempotencyKey, InvalidName, KeyPairName, Label,
@@ -321,9 +321,7 @@ impl Servers {
         now_us: i64,
     ) -> Result<()> {
         let facts = FactsRow::read(org, id, json, collected_at_us, now_us)?;
-        if self.store.record_facts(&facts).await? {
-            self.events.publish(org, id, EventKind::ServerChanged);
-        }
+        self.store.record_facts(&facts).await?.publish(&self.events, org, id);
         Ok(())
     }
 

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     error::{Error, ErrorKind},
-    servers::FactsRow,
+    servers::{FactsKept, FactsRow},
     store::{SessionClaim, SessionOutcome, Store, StoreError},
 };
 
@@ -77,6 +77,8 @@ pub struct Closing {
 pub enum Entered {
     /// Of [`Entry::Open`].
     Session(SessionOutcome),
+    /// Of [`Entry::Facts`].
+    Facts(FactsKept),
     /// Of any other: whether it changed anything.
     Changed(bool),
 }
@@ -107,7 +109,9 @@ impl Ledger {
     pub async fn open(&self, claim: SessionClaim) -> Result<SessionOutcome, Error> {
         match self.enter(Entry::Open(claim)).await? {
             Entered::Session(outcome) => Ok(outcome),
-            Entered::Changed(_) => Err(Error::internal("an open session was entered as something else")),
+            Entered::Facts(_) | Entered::Changed(_) => {
+                Err(Error::internal("an open session was entered as something else"))
+            }
         }
     }
 
@@ -119,12 +123,15 @@ impl Ledger {
         self.enter(Entry::Confirm { org, server, generation }).await.map(drop)
     }
 
-    /// Keeps a facts document unless a younger one is there; answers whether it was kept.
+    /// Keeps a facts document unless a younger one is there.
     ///
     /// # Errors
     /// [`Error`] when the store fails.
-    pub async fn record_facts(&self, facts: Arc<FactsRow>) -> Result<bool, Error> {
-        Ok(self.enter(Entry::Facts(facts)).await? == Entered::Changed(true))
+    pub async fn record_facts(&self, facts: Arc<FactsRow>) -> Result<FactsKept, Error> {
+        match self.enter(Entry::Facts(facts)).await? {
+            Entered::Facts(kept) => Ok(kept),
+            Entered::Session(_) | Entered::Changed(_) => Err(Error::internal("facts were entered as something else")),
+        }
     }
 
     /// Records the end of a session; answers whether its server is offline now.

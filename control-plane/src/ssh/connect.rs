@@ -68,40 +68,49 @@ impl Connector {
     /// # Errors
     /// The host is not reachable, its key is not the expected one, or the private key is not readable.
     pub async fn dial(&self, target: &SshTarget) -> Result<Dialled, SshError> {
-        let (credential, verified) = tokio::try_join!(credential(&target.auth), self.verified(target))?;
+        let place = Place { host: &target.host, port: target.port, host_key: target.host_key.as_ref() };
+        let (credential, verified) = tokio::try_join!(credential(&target.auth), self.verified(place))?;
         let first_contact = target.host_key.is_none();
         let Verified { handle, host_key, local_ip } = verified;
         Ok(Dialled { handle, credential, username: target.username.clone(), host_key, first_contact, local_ip })
     }
 
+    /// Connects to `host` and verifies its key, where one is known, then leaves. There is no login. Answers the key.
+    ///
+    /// # Errors
+    /// The host is not reachable, does not speak SSH, or its key is not the expected one.
+    pub async fn greet(&self, host: &str, port: u16, host_key: Option<&Fingerprint>) -> Result<Fingerprint, SshError> {
+        Ok(self.verified(Place { host, port, host_key }).await?.host_key)
+    }
+
     /// A host has several keys and shows the one that is asked for first. An expected key of another family is no
     /// change, so each family is asked for before the stop.
-    async fn verified(&self, target: &SshTarget) -> Result<Verified, SshError> {
+    async fn verified(&self, place: Place<'_>) -> Result<Verified, SshError> {
         let all: Vec<Algorithm> = HOST_KEY_FAMILIES.concat();
-        let mismatch = match self.handshake(target, all).await {
+        let mismatch = match self.handshake(place, all).await {
             Err(mismatch @ SshError::HostKeyMismatch { .. }) => mismatch,
             decided => return decided,
         };
         for family in HOST_KEY_FAMILIES {
-            if let Ok(verified) = self.handshake(target, family.to_vec()).await {
+            if let Ok(verified) = self.handshake(place, family.to_vec()).await {
                 return Ok(verified);
             }
         }
         Err(mismatch)
     }
 
-    async fn handshake(&self, target: &SshTarget, host_keys: Vec<Algorithm>) -> Result<Verified, SshError> {
-        let stream = self.dialler.dial(&target.host, target.port).await;
-        let stream = stream.map_err(|error| SshError::undialled(error, &target.host, target.port))?;
+    async fn handshake(&self, target: Place<'_>, host_keys: Vec<Algorithm>) -> Result<Verified, SshError> {
+        let stream = self.dialler.dial(target.host, target.port).await;
+        let stream = stream.map_err(|error| SshError::undialled(error, target.host, target.port))?;
         // Interactive traffic: small packets must not wait for each other. Failing to say so costs time only.
         let _ = stream.set_nodelay(true);
         let local_ip = stream.local_addr().map_err(|error| SshError::broken("the handshake", error))?.ip();
         let presented = Arc::new(Mutex::new(None));
-        let check = HostKeyCheck { expected: target.host_key.clone(), presented: Arc::clone(&presented) };
+        let check = HostKeyCheck { expected: target.host_key.cloned(), presented: Arc::clone(&presented) };
         let shaken = timeout(HANDSHAKE_TIMEOUT, client::connect_stream(config(host_keys), stream, check)).await;
         let presented = presented.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let unreachable = |why| SshError::Unreachable { address: target.host.clone(), port: target.port, why };
-        match (shaken, presented, &target.host_key) {
+        let unreachable = |why| SshError::Unreachable { address: target.host.to_owned(), port: target.port, why };
+        match (shaken, presented, target.host_key) {
             (Ok(Ok(handle)), Some(host_key), _) => Ok(Verified { handle, host_key, local_ip }),
             (_, Some(presented), Some(expected)) if presented != *expected => {
                 Err(SshError::HostKeyMismatch { expected: expected.clone(), presented })
@@ -111,6 +120,14 @@ impl Connector {
             (Err(_), ..) => Err(unreachable(Unreachable::Timeout)),
         }
     }
+}
+
+/// Where a host is, and the key it must have.
+#[derive(Debug, Clone, Copy)]
+struct Place<'a> {
+    host: &'a str,
+    port: u16,
+    host_key: Option<&'a Fingerprint>,
 }
 
 /// A connection whose other end proved to have `host_key`.

@@ -60,6 +60,12 @@ pub struct Session {
     local_ip: IpAddr,
 }
 
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("local_ip", &self.local_ip).finish_non_exhaustive()
+    }
+}
+
 impl Session {
     pub(super) fn new(handle: Handle<HostKeyCheck>, local_ip: IpAddr) -> Self {
         Self { handle, local_ip }

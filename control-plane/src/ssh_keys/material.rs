@@ -35,13 +35,13 @@ pub enum KeySource {
 }
 
 /// A key pair's two parts.
-pub(super) struct Material {
-    pub(super) key_type: KeyType,
+pub struct Material {
+    pub key_type: KeyType,
     /// As a line of `authorized_keys`.
-    pub(super) public_key: String,
-    pub(super) fingerprint: String,
+    pub public_key: String,
+    pub fingerprint: String,
     /// OpenSSH PEM, not encrypted.
-    pub(super) private_key: Zeroizing<String>,
+    pub private_key: Zeroizing<String>,
 }
 
 impl std::fmt::Debug for Material {

@@ -4,7 +4,7 @@ mod material;
 mod pair;
 
 pub(crate) use material::unreadable;
-pub use material::{KeySource, MIN_RSA_BITS, RSA_BITS};
+pub use material::{KeySource, MIN_RSA_BITS, Material, RSA_BITS};
 pub use pair::{KeyPairPatch, KeyType, NewKeyPair, ROTATION_DUE_DAYS, SshKeyPair};
 
 use std::sync::Arc;
@@ -17,7 +17,6 @@ use secrecy::SecretString;
 use tokio::{sync::Semaphore, task::spawn_blocking};
 use zeroize::Zeroizing;
 
-use self::material::Material;
 use crate::{
     access::Act,
     audit::{Action, Record},
@@ -142,6 +141,14 @@ impl SshKeyPairs {
                 Err(Error::new(ErrorKind::Precondition, "key_pair_in_use", detail))
             }
         }
+    }
+
+    /// Makes an Ed25519 key that calls itself `comment`, and keeps nothing of it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Exhausted`] while others are being made.
+    pub async fn generate(&self, comment: String) -> Result<Material> {
+        self.material(KeySource::Generate(KeyType::Ed25519), comment).await
     }
 
     async fn material(&self, source: KeySource, comment: String) -> Result<Material> {

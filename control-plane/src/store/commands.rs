@@ -428,6 +428,9 @@ async fn move_on(tx: &mut Tx, id: CommandId, state: CommandState, step: &Step, n
 fn result_json(finished: Option<&Finished>) -> Result<Option<String>> {
     match finished.and_then(|finished| finished.result.as_ref()) {
         Some(CommandResult::Facts(json)) => Ok(Some(json.clone())),
+        Some(CommandResult::Change(report)) => {
+            serde_json::to_string(report).map(Some).map_err(|_| StoreError::Unreadable { column: "result" })
+        }
         Some(CommandResult::Reboot(report)) => {
             serde_json::to_string(report).map(Some).map_err(|_| StoreError::Unreadable { column: "result" })
         }

@@ -57,7 +57,7 @@ async fn enter(tx: &mut Tx, entry: &Entry, now_us: i64) -> Result<Entered> {
         Entry::Confirm { org, server, generation } => {
             Entered::Changed(confirm_generation(tx, *org, *server, *generation).await?)
         }
-        Entry::Facts(facts) => Entered::Changed(keep_facts(tx, facts).await?),
+        Entry::Facts(facts) => Entered::Facts(keep_facts(tx, facts).await?),
         Entry::Close(closing) => Entered::Changed(close(tx, closing).await?),
     })
 }

@@ -4,11 +4,14 @@ use muster_shared::id::{OrgId, ServerId};
 use ring::digest::{SHA256, digest};
 use serde_json::json;
 
-use super::{Result, Store, Tx, environments::observe, power::keep_places, rows::Columns as _};
+use super::{
+    Result, Store, Tx, containers, environments::observe, hardening::keep_hardening, power::keep_places,
+    rows::Columns as _,
+};
 use crate::{
     access::Act,
     audit::{Action, Record},
-    servers::{ConnectionRecord, FactsRow, Fingerprint, PreflightRecord, SudoMode},
+    servers::{ConnectionRecord, FactsKept, FactsRow, Fingerprint, PreflightRecord, SudoMode},
 };
 
 impl Store {
@@ -28,12 +31,11 @@ impl Store {
         row.map(|row| Ok((row.value("json")?, row.value("collected_at_us")?))).transpose()
     }
 
-    /// Keeps a facts document, and of it what lists and filters need, unless a younger one is there; answers whether it
-    /// was kept.
+    /// Keeps a facts document, and of it what lists and filters need, unless a younger one is there.
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError).
-    pub async fn record_facts(&self, facts: &FactsRow) -> Result<bool> {
+    pub async fn record_facts(&self, facts: &FactsRow) -> Result<FactsKept> {
         let mut tx = self.begin().await?;
         let kept = keep_facts(&mut tx, facts).await?;
         tx.commit().await?;
@@ -225,7 +227,7 @@ impl Store {
     }
 }
 
-pub(super) async fn keep_facts(tx: &mut Tx, facts: &FactsRow) -> Result<bool> {
+pub(super) async fn keep_facts(tx: &mut Tx, facts: &FactsRow) -> Result<FactsKept> {
     let sha256 = digest(&SHA256, &facts.json).as_ref().to_vec();
     let detected = &facts.detected;
     let done = sqlx::query(
@@ -254,7 +256,7 @@ pub(super) async fn keep_facts(tx: &mut Tx, facts: &FactsRow) -> Result<bool> {
     .execute(&mut **tx)
     .await?;
     if done.rows_affected() == 0 {
-        return Ok(false);
+        return Ok(FactsKept::Older);
     }
     sqlx::query(
         "INSERT INTO server_facts (server_id, json, sha256, collected_at_us, stored_at_us) \
@@ -270,8 +272,10 @@ pub(super) async fn keep_facts(tx: &mut Tx, facts: &FactsRow) -> Result<bool> {
     .execute(&mut **tx)
     .await?;
     keep_places(tx, facts.org, facts.server, &facts.places).await?;
+    containers::keep(tx, facts.server, &facts.docker).await?;
     observe(tx, facts.org, facts.server, &facts.docker, facts.collected_at_us).await?;
-    Ok(true)
+    let moves = keep_hardening(tx, facts.org, facts.server, &facts.hardening, facts.collected_at_us).await?;
+    Ok(if moves { FactsKept::HardeningMoved } else { FactsKept::Kept })
 }
 
 fn signed(value: Option<u64>) -> Option<i64> {

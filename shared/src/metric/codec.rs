@@ -88,6 +88,16 @@ pub fn decode(encoding: FrameEncoding, payload: &[u8]) -> Result<Columns, CodecE
     Ok(columns)
 }
 
+/// Decodes a payload as [`decode`] does, and keeps the columns of `wanted` series only; those are named once, ascending.
+///
+/// # Errors
+/// [`CodecError`] for anything that [`encode`] could not have made.
+pub fn select(encoding: FrameEncoding, payload: &[u8], wanted: &[SeriesId]) -> Result<Columns, CodecError> {
+    let mut sink = SelectedSink { columns: Columns::default(), wanted, takes: false };
+    read(encoding, payload, &mut sink)?;
+    Ok(sink.columns)
+}
+
 /// Checks a payload as [`decode`] does, and keeps no more of it than [`Newest`] holds: nothing is allocated per series.
 /// Each wanted series is named once.
 ///
@@ -124,6 +134,31 @@ impl Sink for Columns {
     fn value(&mut self, tick: usize, value: i64) {
         if let Some(place) = self.values.last_mut().and_then(|(_, column)| column.get_mut(tick)) {
             *place = Some(value);
+        }
+    }
+}
+
+struct SelectedSink<'a> {
+    columns: Columns,
+    wanted: &'a [SeriesId],
+    takes: bool,
+}
+
+impl Sink for SelectedSink<'_> {
+    fn ticks(&mut self, ticks_us: Vec<i64>) {
+        self.columns.ticks(ticks_us);
+    }
+
+    fn series(&mut self, id: SeriesId) {
+        self.takes = self.wanted.binary_search(&id).is_ok();
+        if self.takes {
+            self.columns.series(id);
+        }
+    }
+
+    fn value(&mut self, tick: usize, value: i64) {
+        if self.takes {
+            self.columns.value(tick, value);
         }
     }
 }
@@ -358,6 +393,15 @@ mod tests {
                 prop_assert_eq!(*found, [from_the_end(2), from_the_end(1)]);
             }
             prop_assert_eq!(newest.ticks_us, columns.ticks_us);
+        }
+
+        #[test]
+        fn what_is_selected_is_what_was_decoded(columns in columns()) {
+            let (encoding, payload) = encode(&columns);
+            let wanted: Vec<_> = columns.values.iter().map(|(id, _)| *id).step_by(2).collect();
+            let selected = select(encoding, &payload, &wanted).expect("encoded here");
+            let values = columns.values.into_iter().step_by(2).collect();
+            prop_assert_eq!(selected, Columns { ticks_us: columns.ticks_us, values });
         }
 
         #[test]

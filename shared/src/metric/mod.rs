@@ -6,8 +6,10 @@
 
 mod codec;
 pub mod names;
+mod unit;
 
-pub use codec::{CodecError, decode, encode, newest};
+pub use codec::{CodecError, decode, encode, newest, select};
+pub use unit::unit;
 
 use std::collections::BTreeMap;
 

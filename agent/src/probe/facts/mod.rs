@@ -17,12 +17,13 @@ mod virtualization;
 
 use std::{collections::BTreeMap, fmt::Display};
 
-use muster_shared::facts::{Facts, Inotify};
+use muster_shared::facts::{Facts, Inotify, ListeningPort};
 
 use super::{ProbeOptions, docker, host::Host};
 use crate::os::{Platform, cgroup, interfaces};
 
 pub(super) use self::processes::Processes;
+pub use self::updates::{UpdatesStamp, count_updates};
 
 /// What could not be read: field → why.
 #[derive(Debug, Default)]
@@ -39,19 +40,30 @@ impl Unread {
     }
 }
 
-/// Everything known of the host, as this process' user may know it. Takes milliseconds, but for what slow programs
-/// tell: security updates. That is taken from [`ProbeOptions::previous`] where given.
+/// Everything known of the host, as this process' user may know it. Takes milliseconds where
+/// [`ProbeOptions::known_updates`] is given; counting security updates takes seconds.
 pub async fn collect_facts(options: &ProbeOptions) -> Facts {
-    let host = Host::new(&options.root);
-    let platform = Platform::detect(host.root());
-    let (mut facts, updates) = tokio::join!(collect_without_updates(options), updates::count(&host, platform, options));
+    let updates = async {
+        match options.known_updates.clone() {
+            Some(known) => known,
+            None => count_updates(options).await,
+        }
+    };
+    let (mut facts, updates) = tokio::join!(collect_without_updates(options), updates);
     match updates {
         Ok(count) => facts.security_updates_pending = Some(count),
-        Err(why) => {
-            facts.unread.insert("security_updates_pending".to_owned(), why.to_string());
-        }
+        Err(why) => _ = facts.unread.insert("security_updates_pending".to_owned(), why),
     }
     facts
+}
+
+/// Who listens on which port, and nothing else.
+pub async fn listening(options: &ProbeOptions) -> Vec<ListeningPort> {
+    let host = Host::new(&options.root);
+    let read = tokio::task::spawn_blocking(move || sockets::listening(&host, &Processes::read(&host)));
+    let mut listening = read.await.unwrap_or_default();
+    sockets::name_activated(&mut listening, options).await;
+    listening
 }
 
 /// [`collect_facts`] without the one fact that takes seconds.

@@ -1,5 +1,7 @@
 //! Security updates that wait, without asking the network: from the lists the package manager already has.
 
+use std::time::SystemTime;
+
 use muster_shared::facts::PackageManager;
 
 use crate::{
@@ -24,10 +26,36 @@ pub(super) enum UpdatesError {
     Program(#[from] ProgramError),
 }
 
-pub(super) async fn count(host: &Host, platform: Platform, options: &ProbeOptions) -> Result<u32, UpdatesError> {
-    if let Some(count) = options.previous.as_ref().and_then(|facts| facts.security_updates_pending) {
-        return Ok(count);
+/// What the number depends on: files that change when package lists are fetched and when packages are installed.
+const DEPENDS_ON: [&str; 4] = ["/var/lib/apt/lists", "/var/lib/dpkg/status", "/var/cache/dnf", "/var/lib/rpm"];
+
+/// When what the number depends on last changed. As long as two are the same, so is the number.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UpdatesStamp(Vec<Option<SystemTime>>);
+
+impl UpdatesStamp {
+    /// The running host's.
+    #[must_use]
+    pub fn read() -> Self {
+        let changed = |path: &&str| std::fs::metadata(path).and_then(|found| found.modified()).ok();
+        Self(DEPENDS_ON.iter().map(changed).collect())
     }
+
+    /// The stamp of files changed at these times.
+    #[cfg(test)]
+    #[must_use]
+    pub fn of(changed: impl IntoIterator<Item = Option<SystemTime>>) -> Self {
+        Self(changed.into_iter().collect())
+    }
+}
+
+/// Counts them, which takes seconds, and says why where that can't be done.
+pub async fn count_updates(options: &ProbeOptions) -> Result<u32, String> {
+    let host = Host::new(&options.root);
+    count(&host, Platform::detect(host.root()), options).await.map_err(|why| why.to_string())
+}
+
+async fn count(host: &Host, platform: Platform, options: &ProbeOptions) -> Result<u32, UpdatesError> {
     if !host.is_live() {
         return Err(UpdatesError::Recorded);
     }
@@ -39,11 +67,11 @@ pub(super) async fn count(host: &Host, platform: Platform, options: &ProbeOption
             }
             // Simulation takes no lock and needs no privilege.
             let simulated = ["-s", "-q", "-o", "Debug::NoLocking=true", "upgrade"];
-            Ok(count_apt(&program::run_well("apt-get", &simulated, limit).await?.stdout))
+            Ok(count_apt(&program::run_well_behind("apt-get", &simulated, limit).await?.stdout))
         }
         Some(PackageManager::Dnf) => {
             let cached = ["-C", "-q", "updateinfo", "list", "--security"];
-            Ok(count_dnf(&program::run_well("dnf", &cached, limit).await?.stdout))
+            Ok(count_dnf(&program::run_well_behind("dnf", &cached, limit).await?.stdout))
         }
         _ => Err(UpdatesError::NeedsNetwork),
     }

@@ -8,8 +8,8 @@ use muster_shared::wire::{self, fleet_service_server::FleetService};
 use tonic::{Request, Response, Status};
 
 use super::{
-    agent, audit, commands, environments, events, join_tokens, keyring, members, monitoring, organizations, power,
-    projects, runs, servers, ssh_keys, status::to_status, tokens, users,
+    agent, audit, commands, environments, events, hardening, join_tokens, keyring, members, monitoring, organizations,
+    power, projects, runs, servers, ssh_keys, status::to_status, tokens, users,
 };
 use crate::{
     access::{Act, Origin, Principal},
@@ -71,7 +71,11 @@ impl FleetService for Fleet {
     type ExportAuditStream = Answers<wire::AuditChainItem>;
     type BootstrapStream = Answers<wire::ProgressEvent>;
     type RunPreflightStream = Answers<wire::ProgressEvent>;
+    type HardenStream = Answers<wire::ProgressEvent>;
+    type FixServerStream = Answers<wire::ProgressEvent>;
+    type SecureServerStream = Answers<wire::ProgressEvent>;
     type WatchServerStream = Answers<wire::ServerEvent>;
+    type WatchSeriesStream = Answers<wire::SeriesEvent>;
     type WatchEventsStream = Answers<wire::FleetEvent>;
 
     async fn list_servers(&self, request: Request<wire::ListServersRequest>) -> Answer<wire::ListServersResponse> {
@@ -109,6 +113,22 @@ impl FleetService for Fleet {
         answer(runs::preflight(self.call(request)?).await)
     }
 
+    async fn get_hardening(&self, request: Request<wire::GetHardeningRequest>) -> Answer<wire::Hardening> {
+        answer(hardening::get(self.call(request)?).await)
+    }
+
+    async fn harden(&self, request: Request<wire::HardenRequest>) -> Answer<Self::HardenStream> {
+        answer(hardening::harden(self.call(request)?).await)
+    }
+
+    async fn fix_server(&self, request: Request<wire::FixServerRequest>) -> Answer<Self::FixServerStream> {
+        answer(runs::fix(self.call(request)?).await)
+    }
+
+    async fn secure_server(&self, request: Request<wire::SecureServerRequest>) -> Answer<Self::SecureServerStream> {
+        answer(runs::secure(self.call(request)?).await)
+    }
+
     async fn refresh_facts(&self, request: Request<wire::RefreshFactsRequest>) -> Answer<wire::Server> {
         answer(servers::refresh_facts(self.call(request)?).await)
     }
@@ -123,6 +143,34 @@ impl FleetService for Fleet {
 
     async fn get_stats(&self, request: Request<wire::GetStatsRequest>) -> Answer<wire::ServerStats> {
         answer(monitoring::stats(self.call(request)?).await)
+    }
+
+    async fn get_server_metrics(&self, request: Request<wire::GetServerMetricsRequest>) -> Answer<wire::ServerMetrics> {
+        answer(monitoring::server_metrics(self.call(request)?).await)
+    }
+
+    async fn get_container_metrics(
+        &self,
+        request: Request<wire::GetContainerMetricsRequest>,
+    ) -> Answer<wire::ContainerMetrics> {
+        answer(monitoring::container_metrics(self.call(request)?).await)
+    }
+
+    async fn get_monitoring_url(&self, request: Request<wire::GetMonitoringUrlRequest>) -> Answer<wire::MonitoringUrl> {
+        let door = join_tokens::door(&request);
+        answer(monitoring::monitoring_url(self.call(request)?, door).await)
+    }
+
+    async fn list_metrics(&self, request: Request<wire::ListMetricsRequest>) -> Answer<wire::ListMetricsResponse> {
+        answer(monitoring::list_metrics(self.call(request)?).await)
+    }
+
+    async fn query_series(&self, request: Request<wire::QuerySeriesRequest>) -> Answer<wire::QuerySeriesResponse> {
+        answer(monitoring::query_series(self.call(request)?).await)
+    }
+
+    async fn watch_series(&self, request: Request<wire::WatchSeriesRequest>) -> Answer<Self::WatchSeriesStream> {
+        answer(monitoring::watch_series(self.call(request)?).await)
     }
 
     async fn watch_events(&self, request: Request<wire::WatchEventsRequest>) -> Answer<Self::WatchEventsStream> {

@@ -38,6 +38,7 @@ fn row<'a>(world: &'a World, method: &str) -> Option<Vec<(&'static str, &'a str)
         | "StartServer" | "ListCommands" | "RevokeAgent" | "ReleaseQuarantine" | "DeleteServer" => {
             vec![("server", server)]
         }
+        "GetContainerMetrics" => vec![("server", server), ("container", "canary")],
         "AcceptHostKey" => vec![("server", server), ("fingerprint", FINGERPRINT)],
         "SetSshPassword" => vec![("server", server), ("ssh_password", "x")],
         "SetSshKey" => vec![("server", server), ("ssh_private_key", "x")],

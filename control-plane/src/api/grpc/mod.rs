@@ -9,6 +9,7 @@ mod commands;
 mod environments;
 mod events;
 mod fleet;
+mod hardening;
 mod join_tokens;
 mod keyring;
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub struct Command {
     pub server_id: String,
     /// The server it is about, where that is another one: whom a `wake` shall wake.
     pub target_server_id: Option<String>,
-    /// `refresh_facts`, `preflight`, `reboot`, `stop` or `wake`.
+    /// `refresh_facts`, `preflight`, `reboot`, `stop`, `wake`, `change` or `confirm_change`.
     pub kind: String,
     /// `queued`, `sent`, `received`, `started`, `succeeded`, `failed`, `refused`, `cancelled`, `expired` or
     /// `indeterminate`.
@@ -34,7 +34,7 @@ pub struct Command {
     pub created_at: Option<Time>,
     pub started_at: Option<Time>,
     pub finished_at: Option<Time>,
-    /// What it brought: the facts, the preflight report, or of a reboot `old_boot_id`, `new_boot_id`, `boot_time` and
+    /// What it brought: the facts, the preflight report, the report of a change, or of a reboot `old_boot_id`, `new_boot_id`, `boot_time` and
     /// `downtime_seconds`.
     #[schema(value_type = Option<Object>)]
     pub result: Option<Value>,

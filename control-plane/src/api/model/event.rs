@@ -12,8 +12,9 @@ use super::{command::Command, filled, server::Vm, summary::Summary};
     "event": "health_changed", "id": "00c0ffee00c0ffee-42", "server_id": "01890a5d-ac96-774b-bcce-b302099a8057"
 }))]
 pub struct FleetEvent {
-    /// `ready`, `server_created`, `server_changed`, `server_deleted`, `health_changed`, `agent_online`, `agent_offline`,
-    /// `environment_changed`, `project_changed`, `member_changed`, `command_changed`, `sample`, `reset` or `closed`.
+    /// `ready`, `server_created`, `server_changed`, `server_deleted`, `health_changed`, `hardening_changed`, `agent_online`,
+    /// `agent_offline`, `environment_changed`, `project_changed`, `member_changed`, `command_changed`, `sample`, `reset` or
+    /// `closed`.
     pub event: String,
     /// To be shown as `Last-Event-ID` to go on after this event; samples have none.
     #[serde(skip_serializing_if = "Option::is_none")]

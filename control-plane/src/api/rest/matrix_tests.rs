@@ -92,6 +92,7 @@ fn row(world: &World, method: &Method, path: &str) -> Option<Value> {
         ("POST", "/api/v1/organizations/{org_id}/ssh-keys") => json!({ "name": "another", "key_type": "ed25519" }),
         ("POST", "/api/v1/users") => json!({ "name": "another", "password": PASSWORD, "role": "member" }),
         ("POST", "/api/v1/tokens") => json!({ "name": "another" }),
+        ("POST", "/api/v1/vms/{id}/hardening") => json!({ "mode": "plan" }),
         ("PUT", "/api/v1/me/password") => json!({ "current_password": "wrong", "new_password": PASSWORD }),
         ("POST", "/api/v1/me/totp" | "/api/v1/me/totp/disable") => json!({ "password": "wrong" }),
         ("POST", "/api/v1/me/totp/confirm") => json!({ "code": "000000" }),
@@ -116,10 +117,12 @@ fn row(world: &World, method: &Method, path: &str) -> Option<Value> {
             "/api/v1/vms/{id}/test-connection"
             | "/api/v1/vms/{id}/bootstrap"
             | "/api/v1/vms/{id}/preflight"
+            | "/api/v1/vms/{id}/preflight/fix"
             | "/api/v1/vms/{id}/facts/refresh"
             | "/api/v1/vms/{id}/reboot"
             | "/api/v1/vms/{id}/stop"
             | "/api/v1/vms/{id}/start"
+            | "/api/v1/vms/{id}/secure"
             | "/api/v1/vms/{id}/agent/revoke"
             | "/api/v1/vms/{id}/agent/release-quarantine"
             | "/api/v1/commands/{id}/cancel"
@@ -134,12 +137,19 @@ fn row(world: &World, method: &Method, path: &str) -> Option<Value> {
             | "/api/v1/vms/{id}/environments"
             | "/api/v1/vms/{id}/facts"
             | "/api/v1/vms/{id}/commands"
+            | "/api/v1/vms/{id}/hardening"
             | "/api/v1/vms/{id}/stats"
             | "/api/v1/commands/{id}"
             | "/api/v1/events"
             | "/api/v1/monitoring/servers/{id}/summary"
             | "/api/v1/monitoring/servers/{id}/live"
+            | "/api/v1/monitoring/servers/{id}/metrics"
+            | "/api/v1/monitoring/servers/{id}/url"
             | "/api/v1/monitoring/servers/{id}/series"
+            | "/api/v1/monitoring/servers/{id}/series/live"
+            | "/api/v1/monitoring/containers/{id}/metrics"
+            | "/api/v1/monitoring/metrics"
+            | "/api/v1/monitoring/series"
             | "/api/v1/join-tokens"
             | "/api/v1/audit"
             | "/api/v1/audit/verify"
@@ -185,7 +195,7 @@ fn row(world: &World, method: &Method, path: &str) -> Option<Value> {
 }
 
 fn query(path: &str) -> &'static str {
-    if path.ends_with("/series") { "?metric=host_load_1m" } else { "" }
+    if path.ends_with("/series") || path.ends_with("/series/live") { "?metric=host_load_1m" } else { "" }
 }
 
 fn is_denied(status: StatusCode, text: &str) -> bool {

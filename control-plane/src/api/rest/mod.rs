@@ -12,6 +12,8 @@ pub mod environments;
 pub mod events;
 pub mod extract;
 pub mod facts;
+pub mod fix;
+pub mod hardening;
 pub mod health;
 pub mod host_key;
 pub mod install;
@@ -37,6 +39,9 @@ mod project_tests;
 pub mod projects;
 pub mod quota;
 pub mod routes;
+pub mod secure;
+pub mod series;
+pub mod server_metrics;
 pub mod servers;
 pub mod session;
 pub mod ssh_keys;
@@ -117,11 +122,14 @@ pub fn routes() -> Routes {
             connection_test::test_connection,
         )
         .guarded::<preflight::__path_run_preflight, _, _>(Operation::RunPreflight, preflight::run_preflight)
+        .guarded::<fix::__path_fix_server, _, _>(Operation::FixServer, fix::fix_server)
         .guarded::<facts::__path_get_facts, _, _>(Operation::GetServer, facts::get_facts)
         .guarded::<facts::__path_refresh_facts, _, _>(Operation::RefreshFacts, facts::refresh_facts)
         .guarded::<power::__path_reboot_server, _, _>(Operation::RebootServer, power::reboot_server)
         .guarded::<power::__path_stop_server, _, _>(Operation::StopServer, power::stop_server)
         .guarded::<power::__path_start_server, _, _>(Operation::StartServer, power::start_server)
+        .guarded::<hardening::__path_get_hardening, _, _>(Operation::GetHardening, hardening::get_hardening)
+        .guarded::<hardening::__path_harden_server, _, _>(Operation::Harden, hardening::harden_server)
         .guarded::<commands::__path_list_commands, _, _>(Operation::ListCommands, commands::list_commands)
         .guarded::<commands::__path_get_command, _, _>(Operation::GetCommand, commands::get_command)
         .guarded::<commands::__path_cancel_command, _, _>(Operation::CancelCommand, commands::cancel_command)
@@ -129,8 +137,24 @@ pub fn routes() -> Routes {
         .guarded::<events::__path_watch_events, _, _>(Operation::WatchEvents, events::watch_events)
         .guarded::<monitoring::__path_get_summary, _, _>(Operation::GetSummary, monitoring::get_summary)
         .guarded::<monitoring::__path_follow_live, _, _>(Operation::GetSummary, monitoring::follow_live)
-        .guarded::<monitoring::__path_query_series, _, _>(Operation::QuerySeries, monitoring::query_series)
+        .guarded::<series::__path_query_series, _, _>(Operation::QuerySeries, series::query_series)
+        .guarded::<series::__path_query_fleet_series, _, _>(Operation::QuerySeries, series::query_fleet_series)
+        .guarded::<series::__path_follow_series, _, _>(Operation::WatchSeries, series::follow_series)
+        .guarded::<series::__path_list_metrics, _, _>(Operation::ListMetrics, series::list_metrics)
+        .guarded::<server_metrics::__path_get_server_metrics, _, _>(
+            Operation::GetServerMetrics,
+            server_metrics::get_server_metrics,
+        )
+        .guarded::<server_metrics::__path_get_monitoring_url, _, _>(
+            Operation::GetMonitoringUrl,
+            server_metrics::get_monitoring_url,
+        )
+        .guarded::<server_metrics::__path_get_container_metrics, _, _>(
+            Operation::GetContainerMetrics,
+            server_metrics::get_container_metrics,
+        )
         .guarded::<bootstrap::__path_bootstrap, _, _>(Operation::Bootstrap, bootstrap::bootstrap)
+        .guarded::<secure::__path_secure_server, _, _>(Operation::SecureServer, secure::secure_server)
         .guarded::<agent::__path_revoke_agent, _, _>(Operation::RevokeAgent, agent::revoke_agent)
         .guarded::<agent::__path_release_quarantine, _, _>(Operation::ReleaseQuarantine, agent::release_quarantine)
         .guarded::<join_tokens::__path_create_join_token, _, _>(

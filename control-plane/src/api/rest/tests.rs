@@ -128,13 +128,14 @@ async fn another_organization_s_things_are_not_there() {
             "env_id" => made.clone(),
             _ => id.to_owned(),
         });
-        let query = if path.ends_with("/series") { "?metric=host_load_1m" } else { "" };
+        let query = if path.contains("/series") { "?metric=host_load_1m" } else { "" };
         let body = match path.rsplit('/').next() {
             Some("host-key") => json!({ "fingerprint": FINGERPRINT }),
             Some("environments") => environment.clone(),
             Some("migrate") => json!({ "target_vm_id": id, "environment_ids": [made] }),
             Some("ssh-password") => json!({ "ssh_password": "x" }),
             Some("ssh-keys") => json!({ "name": "x" }),
+            Some("hardening") => json!({ "mode": "plan" }),
             _ => json!({}),
         };
         let request = Request::builder()

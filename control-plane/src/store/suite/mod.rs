@@ -7,6 +7,7 @@ mod enrollment;
 mod environments;
 mod faults;
 mod filter;
+mod hardening;
 mod health;
 mod keyring;
 mod oidc;

@@ -1,0 +1,74 @@
+//! `muster fix`
+
+use clap::Args;
+use muster_shared::wire;
+
+use super::{ask, client::Fleet, failure::Failure, output::Output, progress};
+
+/// What to fix.
+#[derive(Debug, Args)]
+pub struct Fix {
+    /// The server's name or id.
+    server: String,
+    /// install_docker, start_docker, add_to_docker_group, configure_sudo, free_disk or free_ports.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    actions: Vec<String>,
+    /// Fix everything that the last preflight found and that can be fixed.
+    #[arg(long)]
+    all: bool,
+    /// Only show what would be done.
+    #[arg(long)]
+    dry_run: bool,
+    /// Take back the last change of each action.
+    #[arg(long, conflicts_with_all = ["dry_run", "all"])]
+    undo: bool,
+    /// Whom configure_sudo and add_to_docker_group are for; unless given, the user of the server's login.
+    #[arg(long, value_name = "NAME")]
+    username: Option<String>,
+    /// What free_ports frees; 80 and 443 unless given.
+    #[arg(long, value_name = "PORT", value_delimiter = ',')]
+    ports: Vec<u16>,
+    /// The only unit that free_ports may stop.
+    #[arg(long)]
+    unit: Option<String>,
+    /// Have free_disk remove also images with a name that no container uses.
+    #[arg(long)]
+    all_images: bool,
+    /// Do it without asking.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+impl Fix {
+    /// Shows the plan and asks, unless told not to; then has it done.
+    ///
+    /// # Errors
+    /// Also when the server is not qualified afterwards.
+    pub(super) async fn run(self, fleet: &mut Fleet, output: &mut Output<'_>) -> Result<(), Failure> {
+        let request = |dry_run| wire::FixServerRequest {
+            server: self.server.clone(),
+            actions: self.actions.clone(),
+            all: self.all,
+            dry_run,
+            undo: self.undo,
+            username: self.username.clone().unwrap_or_default(),
+            ports: self.ports.iter().copied().map(u32::from).collect(),
+            unit: self.unit.clone().unwrap_or_default(),
+            all_images: self.all_images,
+        };
+        if self.dry_run {
+            return progress::follow(fleet.fix_server(request(true)).await?.into_inner(), output).await.map(drop);
+        }
+        if !self.yes {
+            let verb = if self.undo { "undo this on" } else { "fix" };
+            ask::whether(&format!("{verb} {}", self.server))?;
+        }
+        let complete = progress::follow(fleet.fix_server(request(false)).await?.into_inner(), output).await?;
+        match complete.get("status").and_then(|status| status.as_str()) {
+            Some(status) if status != "qualified" && !self.undo => {
+                Err(Failure::ended_badly(format!("the server is {}", status.replace('_', " "))))
+            }
+            _ => Ok(()),
+        }
+    }
+}

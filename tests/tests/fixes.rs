@@ -1,0 +1,321 @@
+//! Fixes on real servers: from bare to ready, shown first, made once, put back byte for byte; and a way in that a change
+//! has closed is open again by itself, whatever is killed.
+
+#![allow(clippy::print_stdout, reason = "the counts are what the run shows")]
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use http::{Method, StatusCode};
+use muster_tests::{
+    control_plane::{ControlPlane, Settings},
+    lab::{LabServer, Network, Release, Sudo, Variant},
+    patience::{SOON, held_to},
+    rest::Event,
+    wait,
+};
+use serde_json::{Value, json};
+
+const POLICY: &str = "/etc/muster-agent/policy.toml";
+/// Packages come over the network.
+const INSTALLED_WITHIN: Duration = Duration::from_secs(600);
+/// The promise on a way in that a change has closed.
+const BACK_WITHIN: Duration = Duration::from_secs(60);
+/// The promise on a command whose executor was killed, from its restart; systemd restarts it after a second.
+const KNOWN_WITHIN: Duration = Duration::from_secs(16);
+/// What the machine that runs the tests decides, not the fixes.
+const OF_THE_MACHINE: [&str; 2] = ["disk_space", "network_connectivity"];
+const PASSWORD: &str = "battery staple";
+
+struct Joined {
+    control_plane: ControlPlane,
+    server: LabServer,
+    id: String,
+}
+
+impl Joined {
+    /// A server whose deployments use `deploy`, who may neither sudo nor use Docker.
+    async fn new(release: Release, variant: Variant) -> Result<Self> {
+        let network = Network::create().await?;
+        let server = LabServer::start(&network, release, variant).await?;
+        server.add_user("deploy", PASSWORD, Sudo::No).await?;
+        let control_plane = Settings::new().reached_from(&network).start().await?;
+        let id = control_plane.join(&server).await?["id"].as_str().context("an id")?.to_owned();
+        let joined = Self { control_plane, server, id };
+        joined.allow(&["observe", "fix"]).await?;
+        let login = json!({
+            "ssh_username": "deploy", "ssh_password": PASSWORD, "ipv4_address": joined.server.address().to_string(),
+        });
+        let path = format!("/api/v1/vms/{}", joined.id);
+        let patched = joined.control_plane.rest().call(Method::PATCH, &path, Some(&login)).await?;
+        ensure!(patched.status.is_success(), "{}", patched.text);
+        Ok(joined)
+    }
+
+    async fn allow(&self, families: &[&str]) -> Result<()> {
+        self.server.write_file(POLICY, "0644", format!("allow = {families:?}\n").as_bytes()).await
+    }
+
+    async fn preflight(&self) -> Result<Vec<Event>> {
+        self.control_plane.rest().stream(&format!("/api/v1/vms/{}/preflight", self.id), None).await?.all(SOON).await
+    }
+
+    async fn fix(&self, body: Value) -> Result<Vec<Event>> {
+        let path = format!("/api/v1/vms/{}/preflight/fix", self.id);
+        self.control_plane.rest().stream(&path, Some(&body)).await?.all(INSTALLED_WITHIN).await
+    }
+
+    /// The content of every configuration file, and every package.
+    async fn state(&self) -> Result<String> {
+        let files =
+            "find /etc -xdev -type f ! -path '/etc/muster-agent/*' -exec sha256sum {} + | sort -k2; dpkg-query -W";
+        Ok(self.server.paste(files).await?.stdout)
+    }
+
+    async fn commands(&self) -> Result<Value> {
+        self.control_plane.rest().get(&format!("/api/v1/vms/{}/commands", self.id)).await
+    }
+}
+
+fn complete(events: &[Event]) -> Result<&Value> {
+    let last = events.last().context("events")?;
+    ensure!(last.name == "complete", "{} {}", last.name, last.data);
+    Ok(&last.data)
+}
+
+/// What became of each action.
+fn outcomes(complete: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let actions = complete["actions"].as_array().cloned().unwrap_or_default();
+    actions.iter().map(|action| (text(&action["action"]), text(&action["outcome"]))).collect()
+}
+
+fn pairs(actions: &[&str], outcome: &str) -> Vec<(String, String)> {
+    actions.iter().map(|action| ((*action).to_owned(), outcome.to_owned())).collect()
+}
+
+/// The failed checks that fixes can do something about.
+fn failed(events: &[Event]) -> Vec<String> {
+    let checks = events.iter().filter(|event| event.name == "check" && event.data["status"] == "failed");
+    let names = checks.filter_map(|event| event.data["name"].as_str()).filter(|name| !OF_THE_MACHINE.contains(name));
+    names.map(ToOwned::to_owned).collect()
+}
+
+async fn becomes_ready(release: Release) -> Result<()> {
+    let joined = Joined::new(release, Variant::Plain).await?;
+    let found = failed(&joined.preflight().await?);
+    assert_eq!(found, ["root_access", "docker_installed", "docker_running", "docker_permissions"], "bare");
+
+    let before = joined.state().await?;
+    let shown = joined.fix(json!({ "actions": ["install_docker", "configure_sudo"], "dry_run": true })).await?;
+    assert_eq!(outcomes(complete(&shown)?), pairs(&["configure_sudo", "install_docker"], "planned"));
+    let diff = complete(&shown)?.pointer("/actions/0/report/steps/0/diff").and_then(Value::as_str).unwrap_or_default();
+    assert!(diff.contains("NOPASSWD"), "{diff}");
+    assert_eq!(joined.state().await?, before, "a dry run changes nothing");
+
+    let made = joined.fix(json!({ "all": true })).await?;
+    let all = ["configure_sudo", "install_docker", "start_docker", "add_to_docker_group"];
+    let done = outcomes(complete(&made)?);
+    let actions: Vec<&str> = done.iter().map(|(action, _)| action.as_str()).collect();
+    assert_eq!(actions, all);
+    assert!(failed(&made).is_empty(), "{:?}", failed(&made));
+    let heard = made.iter().filter(|event| event.name == "line").count();
+    let as_deploy = ["runuser", "-u", "deploy", "--", "sudo", "-n", "id", "-u"];
+    assert_eq!(joined.server.run(&as_deploy).await?, "0");
+    // No image is pulled: one program and what it is linked with.
+    let import = "tar -ch -C / bin/busybox lib64/ld-linux-x86-64.so.2 lib/x86_64-linux-gnu/libc.so.6 \
+                  lib/x86_64-linux-gnu/libresolv.so.2 | docker import - tiny";
+    let imported = joined.server.paste(import).await?;
+    ensure!(imported.status.success(), "{}{}", imported.stdout, imported.stderr);
+    let run = ["runuser", "-u", "deploy", "--", "docker", "run", "--rm", "tiny", "/bin/busybox", "echo", "alive"];
+    assert_eq!(joined.server.run(&run).await?, "alive");
+
+    let after = joined.state().await?;
+    let again = joined.fix(json!({ "actions": all })).await?;
+    assert_eq!(outcomes(complete(&again)?), pairs(&all, "already"));
+    assert_eq!(joined.state().await?, after, "the second time changes nothing");
+
+    let sudoers =
+        |state: &str| state.lines().filter(|line| line.contains("/etc/sudoers")).collect::<Vec<_>>().join("\n");
+    let undone = joined.fix(json!({ "actions": ["configure_sudo", "add_to_docker_group"], "undo": true })).await?;
+    assert_eq!(outcomes(complete(&undone)?), pairs(&["add_to_docker_group", "configure_sudo"], "undone"));
+    let now = joined.state().await?;
+    assert_eq!(sudoers(&now), sudoers(&before), "byte for byte");
+    assert_eq!(joined.server.run(&["id", "-nG", "deploy"]).await?, "deploy");
+    println!("{}: bare to ready, {heard} lines heard, second run and undo exact", release.codename());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bare_bookworm_becomes_ready() -> Result<()> {
+    becomes_ready(Release::Bookworm).await
+}
+
+#[tokio::test]
+async fn a_bare_bullseye_becomes_ready() -> Result<()> {
+    becomes_ready(Release::Bullseye).await
+}
+
+#[tokio::test]
+async fn a_bare_trixie_becomes_ready() -> Result<()> {
+    becomes_ready(Release::Trixie).await
+}
+
+#[tokio::test]
+async fn a_host_whose_owner_does_not_allow_it_refuses_and_hostile_words_reach_nobody() -> Result<()> {
+    let joined = Joined::new(Release::Bookworm, Variant::Plain).await?;
+    joined.allow(&["observe"]).await?;
+    let before = joined.state().await?;
+    let path = format!("/api/v1/vms/{}/preflight/fix", joined.id);
+    let ask = |body: Value| {
+        let (rest, path) = (joined.control_plane.rest().clone(), path.clone());
+        async move { rest.call(Method::POST, &path, Some(&body)).await }
+    };
+    let refused = ask(json!({ "actions": ["configure_sudo"] })).await?;
+    assert_eq!(
+        (refused.status, &refused.body["code"]),
+        (StatusCode::CONFLICT, &json!("policy_refused")),
+        "{}",
+        refused.text
+    );
+    assert!(refused.body["detail"].as_str().is_some_and(|words| words.contains(POLICY)), "{}", refused.text);
+    let planned = ask(json!({ "actions": ["configure_sudo"], "dry_run": true })).await?;
+    assert_eq!(planned.status, StatusCode::OK, "plans only read: {}", planned.text);
+    let nothing = ask(json!({ "actions": [] })).await?;
+    assert_eq!((nothing.status, &nothing.body["code"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("no_actions")));
+    joined.allow(&["observe", "fix"]).await?;
+    let long = "a".repeat(1 << 20);
+    let hostile = [
+        "$(touch /canary)",
+        "`touch /canary`",
+        "-oProxyCommand=touch /canary",
+        "a\nb",
+        "a\0b",
+        "a;touch /canary",
+        &long,
+    ];
+    for text in hostile {
+        for body in [
+            json!({ "actions": ["configure_sudo"], "username": text }),
+            json!({ "actions": ["add_to_docker_group"], "username": text }),
+            json!({ "actions": ["free_ports"], "unit": text }),
+            json!({ "actions": [text] }),
+        ] {
+            let answer = ask(body).await?;
+            assert!(answer.status.is_client_error(), "{} {}", answer.status, answer.text);
+        }
+    }
+    assert!(!joined.server.exec(&["test", "-e", "/canary"]).await?.status.success());
+    assert_eq!(joined.state().await?, before);
+    Ok(())
+}
+
+/// A fault of the server: as soon as the rule for sudo is there, sshd ends, as if the change had done it.
+const FAULT_PATH: &str = "[Path]\nPathExists=/etc/sudoers.d/muster-1000\nUnit=lab-fault.service\n";
+const FAULT: &str = "[Service]\nType=oneshot\nExecStart=systemctl stop ssh.service\n";
+
+#[tokio::test]
+async fn a_change_after_which_nobody_can_log_in_is_taken_back_by_the_host_itself() -> Result<()> {
+    let mut joined = Joined::new(Release::Bookworm, Variant::Plain).await?;
+    joined.server.write_file("/etc/systemd/system/lab-fault.path", "0644", FAULT_PATH.as_bytes()).await?;
+    joined.server.write_file("/etc/systemd/system/lab-fault.service", "0644", FAULT.as_bytes()).await?;
+    let drop_in = ["test", "-e", "/etc/sudoers.d/muster-1000"];
+    for reboots in [false, true] {
+        joined.server.run(&["systemctl", "daemon-reload"]).await?;
+        joined.server.run(&["systemctl", "start", "ssh.service", "lab-fault.path"]).await?;
+        let events = joined.fix(json!({ "actions": ["configure_sudo"] })).await?;
+        let closed = Instant::now();
+        let last = events.last().context("events")?;
+        assert_eq!((last.name.as_str(), &last.data["code"]), ("error", &json!("way_in_not_proven")), "{}", last.data);
+        assert!(joined.server.exec(&drop_in).await?.status.success(), "it stands until its time is up");
+        let blocked = joined.fix(json!({ "actions": ["add_to_docker_group"], "username": "root" })).await?;
+        assert_eq!(blocked.last().context("events")?.data["code"], "unconfirmed_change");
+        joined.server.run(&["systemctl", "stop", "lab-fault.path"]).await?;
+        if reboots {
+            joined.server.stop().await?;
+            joined.server = joined.server.boot_again().await?;
+        } else {
+            joined
+                .server
+                .run(&["systemctl", "mask", "--runtime", "--now", "muster-agent-executor", "muster-agent-link"])
+                .await?;
+        }
+        wait::until("the rule to be gone", held_to(BACK_WITHIN), || async {
+            Ok((!joined.server.exec(&drop_in).await?.status.success()).then_some(()))
+        })
+        .await?;
+        println!(
+            "reboots: {reboots}: taken back {:.1} s after the change was left alone",
+            closed.elapsed().as_secs_f64()
+        );
+        wait::until("the timer to be off", SOON, || async {
+            let timer = joined.server.exec(&["systemctl", "is-active", "muster-agent-revert.timer"]).await?;
+            Ok((timer.stdout.trim() != "active").then_some(()))
+        })
+        .await?;
+        if !reboots {
+            joined
+                .server
+                .run(&["systemctl", "unmask", "--runtime", "muster-agent-executor", "muster-agent-link"])
+                .await?;
+            joined.server.run(&["systemctl", "start", "muster-agent-executor", "muster-agent-link"]).await?;
+        }
+        wait::until("the agent to be online", SOON, || async {
+            Ok((joined.control_plane.server(&joined.id).await?["agent_status"] == "online").then_some(()))
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// How often the executor is killed: a few times for every run of the tests, a thousand times by `just fix-kills`.
+fn kills() -> u32 {
+    std::env::var("MUSTER_FIX_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(6)
+}
+
+#[tokio::test]
+async fn whenever_the_executor_is_killed_a_change_begins_once_at_most_and_its_end_is_known() -> Result<()> {
+    let joined = Joined::new(Release::Bookworm, Variant::Plain).await?;
+    joined.server.run(&["groupadd", "docker"]).await?;
+    let (mut longest, mut ends) = (Duration::ZERO, std::collections::BTreeMap::<String, u32>::new());
+    for kill in 0..kills() {
+        joined.server.exec(&["gpasswd", "--delete", "deploy", "docker"]).await?;
+        let since = joined.server.run(&["date", "+%s.%N"]).await?;
+        let path = format!("/api/v1/vms/{}/preflight/fix", joined.id);
+        let body = json!({ "actions": ["add_to_docker_group"] });
+        let mut events = joined.control_plane.rest().stream(&path, Some(&body)).await?;
+        events.next().await?.context("a first word")?;
+        // From before it is taken to after it has ended, each time at another moment.
+        tokio::time::sleep(Duration::from_millis(u64::from(kill * 37 % 600))).await;
+        joined.server.exec(&["systemctl", "kill", "--signal=KILL", "muster-agent-executor"]).await?;
+        let killed = Instant::now();
+        let command = wait::until("the command's end", held_to(KNOWN_WITHIN), || async {
+            let commands = joined.commands().await?;
+            let newest = commands.as_array().into_iter().flatten().find(|command| command["kind"] == "change").cloned();
+            Ok(newest.filter(|command| !command["finished_at"].is_null()))
+        })
+        .await?;
+        longest = longest.max(killed.elapsed());
+        drop(events);
+        let journal = ["journalctl", "--no-pager", "--since", &format!("@{since}"), "--identifier", "usermod"];
+        let begun = joined.server.run(&journal).await?.matches("add 'deploy' to group 'docker'").count();
+        assert!(begun <= 1, "begun {begun} times: {command}");
+        let member = joined.server.run(&["id", "-nG", "deploy"]).await?.contains("docker");
+        let state = command["state"].as_str().unwrap_or_default();
+        match state {
+            "succeeded" => assert!(member, "{command}"),
+            "failed" => assert!(!member, "{command}"),
+            _ => assert_eq!(state, "indeterminate", "{command}"),
+        }
+        *ends.entry(state.to_owned()).or_default() += 1;
+        wait::until("the executor to be back", SOON, || async {
+            let shown = joined.server.exec(&["systemctl", "is-active", "muster-agent-executor"]).await?;
+            Ok((shown.stdout.trim() == "active").then_some(()))
+        })
+        .await?;
+        // A burst of starts must not be what stops it.
+        joined.server.run(&["systemctl", "reset-failed", "muster-agent-executor"]).await?;
+    }
+    println!("{} kills: {ends:?}, the end known after {:.1} s at most", kills(), longest.as_secs_f64());
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! The CLI as somebody at a terminal uses it: signing in once, and the fleet live in tmux.
+
+use std::{path::Path, process::Stdio, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use muster_tests::{agent::Agent, binaries, control_plane::ControlPlane, patience::SOON, wait};
+use tokio::{io::AsyncWriteExt as _, process::Command};
+
+/// `muster` with a configuration directory of the test's own, and nothing else to go by.
+fn muster(config: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(binaries::muster());
+    command.args(arguments).env_clear().env("MUSTER_CONFIG_DIR", config).stdin(Stdio::null());
+    command
+}
+
+async fn said(mut command: Command) -> Result<(Option<i32>, String)> {
+    let output = command.output().await?;
+    let text = [output.stdout, output.stderr].concat();
+    Ok((output.status.code(), String::from_utf8_lossy(&text).into_owned()))
+}
+
+/// Signs in with the owner's token on standard input.
+async fn sign_in(control_plane: &ControlPlane, config: &Path) -> Result<String> {
+    let pin = control_plane.ca_pin().to_string();
+    let mut command = muster(config, &["login", "--url", &control_plane.url(), "--ca-sha256", &pin, "--name", "here"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut input = child.stdin.take().context("its input")?;
+    input.write_all(control_plane.owner_token()?.as_bytes()).await?;
+    drop(input);
+    let output = child.wait_with_output().await?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[tokio::test]
+async fn who_signed_in_once_need_not_say_so_again() -> Result<()> {
+    let control_plane = ControlPlane::start().await?;
+    let config = tempfile::tempdir()?;
+    let (code, text) = said(muster(config.path(), &["servers", "list"])).await?;
+    assert_eq!(code, Some(4), "{text}");
+    assert!(text.contains("muster login"), "{text}");
+
+    let told = sign_in(&control_plane, config.path()).await?;
+    assert!(told.contains("signed in as") && told.contains("owner"), "{told}");
+    let token = control_plane.owner_token()?;
+    assert!(!told.contains(token.trim()), "the token is not shown");
+    let (code, text) = said(muster(config.path(), &["servers", "list", "-o", "json"])).await?;
+    assert_eq!((code, text.trim()), (Some(0), "[]"));
+
+    let (_, text) = said(muster(config.path(), &["contexts", "list"])).await?;
+    assert!(text.contains("here") && !text.contains(token.trim()), "{text}");
+    // The kept token does not go to an address it is not for.
+    let (code, text) = said(muster(config.path(), &["--url", "https://127.0.0.1:9", "servers", "list"])).await?;
+    assert_eq!(code, Some(4), "{text}");
+    let (code, text) = said(muster(config.path(), &["contexts", "remove", "here"])).await?;
+    assert_eq!(code, Some(0), "{text}");
+    let (code, _) = said(muster(config.path(), &["servers", "list"])).await?;
+    assert_eq!(code, Some(4));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wrong_token_is_not_kept() -> Result<()> {
+    let control_plane = ControlPlane::start().await?;
+    let config = tempfile::tempdir()?;
+    let pin = control_plane.ca_pin().to_string();
+    let mut command = muster(config.path(), &["login", "--url", &control_plane.url(), "--ca-sha256", &pin]);
+    command.env("MUSTER_TOKEN", "nobody");
+    let (code, text) = said(command).await?;
+    assert_eq!(code, Some(4), "{text}");
+    assert!(!config.path().join("contexts.json").exists());
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_command_has_completions_and_a_manual_page() -> Result<()> {
+    let config = tempfile::tempdir()?;
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, script) = said(muster(config.path(), &["completions", shell])).await?;
+        assert_eq!(code, Some(0));
+        assert!(script.contains("join-tokens") && script.contains("preflight"), "{shell}");
+    }
+    let folder = config.path().join("man");
+    std::fs::create_dir(&folder)?;
+    let (code, text) = said(muster(config.path(), &["man", &folder.display().to_string()])).await?;
+    assert_eq!(code, Some(0), "{text}");
+    let page = std::fs::read_to_string(folder.join("muster-servers-list.1"))?;
+    assert!(page.contains("CEL expression"), "{page}");
+    Ok(())
+}
+
+/// A terminal of 120 by 20 in a tmux server of its own.
+struct Terminal {
+    socket: tempfile::TempDir,
+}
+
+impl Terminal {
+    async fn run(config: &Path, arguments: &[&str]) -> Result<Self> {
+        let terminal = Self { socket: tempfile::tempdir()? };
+        let program = binaries::muster().display().to_string();
+        let config = format!("MUSTER_CONFIG_DIR={}", config.display());
+        let mut line = vec!["-f", "/dev/null", "new-session", "-d", "-x", "120", "-y", "20", "-e", &config, &program];
+        line.extend_from_slice(arguments);
+        terminal.tmux(&line).await?;
+        Ok(terminal)
+    }
+
+    async fn tmux(&self, arguments: &[&str]) -> Result<String> {
+        let socket = self.socket.path().join("tmux");
+        let output =
+            Command::new("tmux").arg("-S").arg(socket).args(arguments).env("LC_ALL", "C.UTF-8").output().await?;
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "tmux {arguments:?}: {complaint}");
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    async fn keys(&self, keys: &[&str]) -> Result<()> {
+        self.tmux(&[&["send-keys"], keys].concat()).await.map(drop)
+    }
+
+    /// The screen once it is as wanted.
+    async fn shows(&self, what: &str, wanted: impl Fn(&str) -> bool) -> Result<String> {
+        let last = std::cell::RefCell::new(String::new());
+        let seen = wait::until(what, SOON, || async {
+            let screen = self.tmux(&["capture-pane", "-p"]).await?;
+            let fits = wanted(&screen);
+            last.replace(screen.clone());
+            Ok(fits.then_some(screen))
+        });
+        seen.await.with_context(|| format!("the screen was:\n{}", last.borrow()))
+    }
+
+    /// Whether the program has ended, and tmux with it.
+    async fn ended(&self) -> Result<()> {
+        wait::until("the program to end", Duration::from_secs(10), || async {
+            Ok(self.tmux(&["has-session"]).await.is_err().then_some(()))
+        })
+        .await
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let socket = self.socket.path().join("tmux");
+        // It is gone already where the program ended.
+        let _ = std::process::Command::new("tmux").arg("-S").arg(socket).arg("kill-server").output();
+    }
+}
+
+#[tokio::test]
+async fn the_fleet_is_live_in_a_terminal() -> Result<()> {
+    let mut control_plane = ControlPlane::start().await?;
+    let config = tempfile::tempdir()?;
+    sign_in(&control_plane, config.path()).await?;
+    let agent = Agent::join(&control_plane, "this-machine").await?;
+    agent.online(&control_plane).await?;
+
+    let terminal = Terminal::run(config.path(), &["top"]).await?;
+    let figures = |screen: &str| {
+        screen.lines().any(|line| line.contains("this-machine") && line.contains("online") && line.contains(" kB/s"))
+    };
+    let live = |screen: &str| {
+        figures(screen) || screen.lines().any(|line| line.contains("this-machine") && line.contains(" B/s"))
+    };
+    let first = terminal.shows("the server's figures", live).await?;
+    assert!(first.contains("1 servers"), "{first}");
+    terminal.shows("other figures a moment later", |screen| live(screen) && screen != first).await?;
+
+    terminal.keys(&["?"]).await?;
+    terminal.shows("the help", |screen| screen.contains("reverse the order")).await?;
+    terminal.keys(&["Escape"]).await?;
+    terminal.keys(&["/", "n", "o", "n", "e"]).await?;
+    terminal.shows("nothing found", |screen| screen.contains("/none") && !screen.contains("this-machine")).await?;
+    terminal.keys(&["Escape"]).await?;
+    terminal.shows("the server again", live).await?;
+    terminal.keys(&["Enter"]).await?;
+    terminal.shows("its containers", |screen| screen.contains("this-machine · containers")).await?;
+    terminal.keys(&["Escape"]).await?;
+    terminal.shows("the fleet", live).await?;
+
+    control_plane.kill().await?;
+    terminal
+        .shows("that the values are old", |screen| screen.contains("old values") && screen.contains("this-machine"))
+        .await?;
+    control_plane.start_again().await?;
+    terminal.shows("new values", |screen| live(screen) && !screen.contains("old values")).await?;
+    terminal.keys(&["q"]).await?;
+    terminal.ended().await
+}
