@@ -30,7 +30,7 @@ fix-kills times="1000":
 deny:
     cargo deny --config .deny.toml check
 
-# Holds the whole API to its own document, on both databases: tests/run with this one suite, and its long limit.
+# Holds the whole API to its own document with many more requests than tests/run makes up, on both databases.
 schemathesis:
     MUSTER_TESTS_FEATURES=muster-tests/schemathesis tests/run --profile long -E 'binary(schemathesis)'
 

@@ -33,6 +33,7 @@ use crate::{
     members::Members,
     metrics::Heads,
     observability::Counters,
+    oidc::Oidc,
     organizations::Organizations,
     power::Power,
     preflight::Preflight,
@@ -74,6 +75,7 @@ pub struct App {
     pub api_tokens: ApiTokens,
     pub totp: Totp,
     pub user_sessions: UserSessions,
+    pub oidc: Oidc,
     pub servers: Servers,
     pub ssh_keys: SshKeyPairs,
     pub server_deletion: ServerDeletion,
@@ -169,10 +171,11 @@ impl App {
         access.ensure_owner(data_dir, clock.now_us()).await?;
         let passwords = Passwords::new(config.password_cost);
         let tries = Tries::default();
-        let users = Users::new(store.clone(), passwords.clone(), tries.clone());
-        let totp = Totp::new(store.clone(), keyring.clone(), users.clone(), tries.clone());
-        let user_sessions = UserSessions::new(store.clone(), (passwords, tries), totp.clone(), config.session_life);
         let events = Events::default();
+        let users = Users::new((store.clone(), events.clone()), passwords.clone(), tries.clone());
+        let totp = Totp::new(store.clone(), keyring.clone(), users.clone(), tries.clone());
+        let user_sessions =
+            UserSessions::new(store.clone(), (passwords, tries.clone()), totp.clone(), config.session_life);
         let servers = Servers::new(store.clone(), keyring.clone(), events.clone());
         let sessions = Sessions::default();
         let commands = Commands::new(
@@ -192,6 +195,12 @@ impl App {
         let (ingest, writer) = Ingest::new(store.clone(), sessions.clone(), events.clone(), clock.clone());
         let (ledger, ledger_writer) = Ledger::new(store.clone(), clock.clone());
         let dialler = dialler(&config);
+        let oidc = Oidc::new(
+            config.oidc.clone(),
+            dialler.clone(),
+            (store.clone(), keyring.clone()),
+            (user_sessions.clone(), tries),
+        )?;
         let connector = Connector::new(dialler.clone());
         let agent_binaries = AgentBinaries::new(&config.agent_dir);
         let connection_test =
@@ -235,7 +244,7 @@ impl App {
             bootstrap,
             checks,
             server_deletion: ServerDeletion::new(store.clone(), heads.clone(), sessions.clone(), events.clone()),
-            projects: Projects::new(store.clone()),
+            projects: Projects::new(store.clone(), events.clone()),
             environments: Environments::new(store.clone(), events.clone()),
             quotas: Quotas::new(store.clone()),
             facts: FactsRefresh::new(servers.clone(), commands.clone(), sessions.clone(), connection_test.clone()),
@@ -262,11 +271,12 @@ impl App {
             ssh_keys,
             heads,
             organizations: Organizations::new(store.clone()),
-            members: Members::new(store.clone()),
+            members: Members::new(store.clone(), events.clone()),
             api_tokens: ApiTokens::new(store.clone(), config.api_token_max_ttl),
             users,
             totp,
             user_sessions,
+            oidc,
             sessions,
             ledger,
             commands,

@@ -25,7 +25,7 @@ async fn becomes(plane: &Plane, events: &mut Subscription, id: ServerId, status:
             }
             loop {
                 match events.next().await.expect("open") {
-                    Ok(event) if event.server_id == id && matches!(event.kind, EventKind::HealthChanged) => break,
+                    Ok(event) if event.server_id == Some(id) && matches!(event.kind, EventKind::HealthChanged) => break,
                     Ok(_) => {}
                     Err(_missed) => break,
                 }

@@ -235,7 +235,7 @@ async fn a_watched_host_is_told_and_its_samples_are_announced() {
         }
     };
     let (server, summary) = timeout(PATIENCE, announced).await.expect("announced");
-    assert_eq!((server, summary.at_us), (agent.server(), start_us + 1_000_000));
+    assert_eq!((server, summary.at_us), (Some(agent.server()), start_us + 1_000_000));
     plane.stopped().await;
 }
 

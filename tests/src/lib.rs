@@ -5,6 +5,7 @@
 //! - [`agent`]: the `muster-agent` binary on a scratch directory.
 //! - [`ssh_server`]: an SSH server in process that remembers the credentials it was shown.
 //! - [`fleet`]: simulated agents in process that speak the real protocol and remember what was acknowledged.
+//! - [`browser`]: somebody's browser, with its cookies.
 //! - [`measure`]: what a tree of processes costs.
 //! - [`fault_proxy`]: a TCP proxy that delays, cuts and goes silent on request.
 //!
@@ -14,6 +15,7 @@
 
 pub mod agent;
 pub mod binaries;
+pub mod browser;
 pub mod control_plane;
 pub mod fault_proxy;
 pub mod fleet;

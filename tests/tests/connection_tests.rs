@@ -188,3 +188,53 @@ async fn preflight_runs_where_no_agent_is() -> Result<()> {
     assert_eq!(stage.left_behind().await?, "");
     Ok(())
 }
+
+impl Stage {
+    async fn shown(&self, id: &str) -> Result<Value> {
+        self.control_plane.rest().get(&format!("/api/v1/vms/{id}")).await
+    }
+
+    async fn put(&self, id: &str, what: &str, body: Value) -> Result<(u16, Value)> {
+        let path = format!("/api/v1/vms/{id}/{what}");
+        let answer = self.control_plane.rest().call(http::Method::PUT, &path, Some(&body)).await?;
+        Ok((answer.status.as_u16(), answer.body))
+    }
+}
+
+#[tokio::test]
+async fn a_login_is_replaced_by_one_that_works_and_by_no_other() -> Result<()> {
+    const KEY: &str = include_str!("../../control-plane/src/ssh/fixtures/ed25519-openssh.pem");
+    const NEW_PASSWORD: &str = "battery staple";
+    let stage = Stage::set(Release::Bookworm).await?;
+    let id = stage.saved(json!({})).await?;
+    assert_eq!(stage.tested_saved(&id).await?["status"], "success");
+    let login = |vm: &Value| (vm["ssh_auth_method"].clone(), vm["ssh_username"].clone(), vm["ssh_key_pair_id"].clone());
+    let before = login(&stage.shown(&id).await?);
+
+    // The host does not know the key yet, nor the password: nothing changes, and the old login goes on.
+    let (status, refused) = stage.put(&id, "ssh-key", json!({ "ssh_private_key": KEY })).await?;
+    assert_eq!((status, &refused["code"]), (409, &json!("auth_failed")), "{refused}");
+    let (status, refused) = stage.put(&id, "ssh-password", json!({ "ssh_password": NEW_PASSWORD })).await?;
+    assert_eq!((status, &refused["code"]), (409, &json!("auth_failed")), "{refused}");
+    assert!(refused["detail"].as_str().is_some_and(|detail| detail.starts_with("nothing was changed")), "{refused}");
+    assert_eq!(login(&stage.shown(&id).await?), before);
+    assert_eq!(stage.tested_saved(&id).await?["status"], "success");
+
+    let key = russh::keys::decode_secret_key(KEY, None)?;
+    stage.server.authorize_key("root", &key.public_key().to_openssh()?).await?;
+    let (status, vm) = stage.put(&id, "ssh-key", json!({ "ssh_private_key": KEY, "test_connection": true })).await?;
+    assert_eq!((status, &vm["ssh_auth_method"]), (200, &json!("ssh_key")), "{vm}");
+    assert_eq!(stage.tested_saved(&id).await?["status"], "success", "with the key");
+
+    stage.server.set_password("root", NEW_PASSWORD).await?;
+    let (status, vm) = stage.put(&id, "ssh-password", json!({ "ssh_password": NEW_PASSWORD })).await?;
+    assert_eq!((status, &vm["ssh_auth_method"]), (200, &json!("password")), "{vm}");
+    assert_eq!(stage.tested_saved(&id).await?["status"], "success", "with the new password");
+    let entries = stage.control_plane.rest().get(&format!("/api/v1/audit?resource_id={id}")).await?;
+    let actions: Vec<_> = entries.as_array().context("a list")?.iter().map(|entry| entry["action"].clone()).collect();
+    for action in ["SERVER_SSH_KEY_UPDATED", "SERVER_SSH_PASSWORD_UPDATED", "SERVER_HOST_KEY_RECORDED"] {
+        assert_eq!(actions.iter().filter(|it| *it == action).count(), 1, "{action}: {actions:?}");
+    }
+    assert!(!entries.to_string().contains(NEW_PASSWORD), "no secret is on record");
+    Ok(())
+}

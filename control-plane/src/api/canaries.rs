@@ -9,8 +9,10 @@ use std::{
 
 use futures_util::FutureExt as _;
 use http::StatusCode;
+use muster_shared::wire;
 use russh::keys::{Algorithm, PrivateKey, key::safe_rng, ssh_key::LineEnding};
 use serde_json::{Value, json};
+use tonic::Code;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::test_api::Api;
@@ -153,6 +155,62 @@ impl Sender<'_> {
         self.canaries.remember(made["private_key"].as_str().expect("a private key"));
     }
 
+    async fn send_by_grpc(&mut self, method: &str, message: &impl prost::Message, expected: Code) {
+        let (code, answer) = self.api.send_grpc(method, message).await;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert_eq!(code, expected, "{method}: {answer}");
+        self.answers.push(answer);
+    }
+
+    async fn send_over_grpc(&mut self) {
+        let connection = |password: String| {
+            Some(wire::Connection {
+                ipv4_address: "127.0.0.1".into(),
+                ssh_password: password,
+                ..wire::Connection::default()
+            })
+        };
+        let connection_to_keep = connection(self.canaries.text("grpc"));
+        let create = wire::CreateServerRequest {
+            name: "three".into(),
+            connection: connection_to_keep,
+            ..wire::CreateServerRequest::default()
+        };
+        self.send_by_grpc("CreateServer", &create, Code::Ok).await;
+        let target = connection(self.canaries.text("grpc")).map(wire::test_connection_request::Target::Connection);
+        self.send_by_grpc("TestConnection", &wire::TestConnectionRequest { target }, Code::Ok).await;
+        for (test, expected) in [(false, Code::Ok), (true, Code::FailedPrecondition)] {
+            let ssh_password = self.canaries.text("grpc");
+            let set = wire::SetSshPasswordRequest { server: "three".into(), ssh_password, test_connection: Some(test) };
+            self.send_by_grpc("SetSshPassword", &set, expected).await;
+            let set = wire::SetSshKeyRequest {
+                server: "three".into(),
+                ssh_private_key: self.canaries.key(),
+                ssh_key_passphrase: self.canaries.text("needless"),
+                ssh_sudo_password: self.canaries.text("sudo"),
+                test_connection: Some(test),
+                ..wire::SetSshKeyRequest::default()
+            };
+            self.send_by_grpc("SetSshKey", &set, expected).await;
+        }
+        let pair = wire::CreateSshKeyPairRequest {
+            name: "brought by gRPC".into(),
+            private_key: self.canaries.key(),
+            passphrase: self.canaries.text("needless"),
+            ..wire::CreateSshKeyPairRequest::default()
+        };
+        self.send_by_grpc("CreateSshKeyPair", &pair, Code::Ok).await;
+        let user = wire::CreateUserRequest {
+            name: "grace".into(),
+            password: self.canaries.text("password"),
+            ..wire::CreateUserRequest::default()
+        };
+        self.send_by_grpc("CreateUser", &user, Code::Ok).await;
+        for method in ["ListServers", "ListUsers", "ListSshKeyPairs", "ListAudit", "ExportAudit"] {
+            self.send_by_grpc(method, &wire::ListAuditRequest::default(), Code::Ok).await;
+        }
+    }
+
     async fn read_all(&mut self, keys: &str) {
         let paths = ["vms", "vms/one", "vms/two", "audit", "keyring", "openapi.json"];
         for path in paths.map(|path| format!("/api/v1/{path}")).into_iter().chain([keys.to_owned()]) {
@@ -188,6 +246,7 @@ async fn what_is_secret_is_found_nowhere() {
         sender.send_refused().await;
         sender.send_logins().await;
         sender.send_key_pairs(&keys).await;
+        sender.send_over_grpc().await;
         sender.send("POST", "/api/v1/keyring/rotate", Value::Null, StatusCode::OK).await;
         reseal(&api.app.store, &api.app.keyring).await.expect("sealed anew");
         sender.read_all(&keys).await;

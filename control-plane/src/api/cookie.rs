@@ -7,6 +7,9 @@ use crate::access::{SESSION_PREFIX, Token};
 
 const OVER_TLS: &str = "__Host-muster";
 const PLAIN: &str = "muster";
+/// What a browser carries while it signs in through an OpenID provider.
+const SIGN_IN_OVER_TLS: &str = "__Host-muster-oidc";
+const SIGN_IN_PLAIN: &str = "muster-oidc";
 /// Longest cookie header looked at.
 const MAX_COOKIES_BYTES: usize = 16 * 1024;
 
@@ -33,6 +36,30 @@ pub fn set(session: &Token, over_tls: bool) -> HeaderValue {
 #[must_use]
 pub fn clear(over_tls: bool) -> HeaderValue {
     header(&format!("{}=; Max-Age=0; {}", name(over_tls), attributes(over_tls)))
+}
+
+/// What the browser carries of its attempt to sign in through a provider.
+#[must_use]
+pub fn sign_in(headers: &HeaderMap, over_tls: bool) -> Option<&str> {
+    value(headers, sign_in_name(over_tls))
+}
+
+/// What makes the browser carry `sealed` for `seconds`. Unlike the session's it comes along when another site, the provider,
+/// sends the browser here; it is good for nothing but what that site brings.
+#[must_use]
+pub fn set_sign_in(sealed: &str, seconds: i64, over_tls: bool) -> HeaderValue {
+    let attributes = attributes(over_tls).replace("SameSite=Strict", "SameSite=Lax");
+    header(&format!("{}={sealed}; Max-Age={seconds}; {attributes}", sign_in_name(over_tls)))
+}
+
+/// What makes the browser forget its attempt.
+#[must_use]
+pub fn clear_sign_in(over_tls: bool) -> HeaderValue {
+    set_sign_in("", 0, over_tls)
+}
+
+fn sign_in_name(over_tls: bool) -> &'static str {
+    if over_tls { SIGN_IN_OVER_TLS } else { SIGN_IN_PLAIN }
 }
 
 fn header(text: &str) -> HeaderValue {
@@ -67,6 +94,21 @@ mod tests {
                 [(COOKIE, format!("a=b; {pair}").parse().expect("a header"))].into_iter().collect();
             assert_eq!(session(&headers, over_tls).expect("a session").hash(), token.hash());
             assert!(session(&headers, !over_tls).is_none());
+        }
+    }
+
+    #[test]
+    fn an_attempt_comes_along_from_the_provider_and_is_no_session() {
+        for over_tls in [true, false] {
+            let set = set_sign_in("c2VhbGVk", 600, over_tls);
+            let text = set.to_str().expect("ASCII");
+            assert!(text.contains("SameSite=Lax") && text.contains("HttpOnly") && text.contains("Max-Age=600"));
+            assert_eq!(text.contains("Secure") && text.starts_with("__Host-"), over_tls);
+            let pair = text.split(';').next().expect("a pair");
+            let headers: HeaderMap = [(COOKIE, pair.parse().expect("a header"))].into_iter().collect();
+            assert_eq!(sign_in(&headers, over_tls), Some("c2VhbGVk"));
+            assert!(session(&headers, over_tls).is_none());
+            assert!(clear_sign_in(over_tls).to_str().expect("ASCII").contains("Max-Age=0"));
         }
     }
 

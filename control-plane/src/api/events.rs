@@ -20,6 +20,7 @@ use crate::{
     error::{Error, ErrorKind},
     events::{Event, EventKind, Position, Read, Reader, Start},
     metrics,
+    projects::Scope,
 };
 
 struct Following {
@@ -88,10 +89,12 @@ impl Following {
                 return Ok(opening(start, self.reader.position()));
             }
             match self.reader.read() {
-                Read::Event(position, event) if self.may_see(&event.kind) => {
-                    return self.fleet_event(position, event).await;
+                Read::Event(position, event) => {
+                    if self.may_see(&event.kind).await? {
+                        return self.fleet_event(position, event).await;
+                    }
+                    continue;
                 }
-                Read::Event(..) => continue,
                 Read::Lost(position) => return Ok(reset(position)),
                 Read::Nothing => {}
             }
@@ -103,7 +106,7 @@ impl Following {
                 () = self.readmission.due() => {}
                 summary = self.reader.news() => {
                     if let Some(summary) = summary
-                        && self.may_see(&EventKind::Sample(summary.clone()))
+                        && self.may_see(&EventKind::Sample(summary.clone())).await?
                         && let Some(event) = self.sample(&summary).await?
                     {
                         self.readmission.check().await?;
@@ -114,8 +117,18 @@ impl Following {
         }
     }
 
-    fn may_see(&self, kind: &EventKind) -> bool {
-        self.readmission.principal().require(kind.permission()).is_ok()
+    /// Whether the reader may be told, now: the permission, and for those who are bound to projects the project.
+    async fn may_see(&self, kind: &EventKind) -> Result<bool, Error> {
+        let principal = self.readmission.principal();
+        if principal.require(kind.permission()).is_err() {
+            return Ok(false);
+        }
+        match (kind.project(), Scope::of(principal)) {
+            (None, _) | (Some(_), Scope::Organization) => Ok(true),
+            (Some(project), scope @ Scope::MemberOf(_)) => {
+                Ok(self.app.store.project(self.org, scope, project).await?.is_some())
+            }
+        }
     }
 
     async fn fleet_event(&self, position: Position, event: Event) -> Result<FleetEvent, Error> {
@@ -125,14 +138,22 @@ impl Following {
             }
             _ => None,
         };
-        let server = match event.kind {
-            EventKind::CommandChanged(_) | EventKind::ServerDeleted => None,
-            _ => self.server(event.server_id).await?,
+        let server = match (&event.kind, event.server_id) {
+            (EventKind::CommandChanged(_) | EventKind::ServerDeleted, _) | (_, None) => None,
+            (_, Some(id)) => self.server(id).await?,
+        };
+        let (environment, user) = match event.kind {
+            EventKind::EnvironmentChanged { environment, .. } => (Some(environment), None),
+            EventKind::MemberChanged(user) => (None, Some(user)),
+            _ => (None, None),
         };
         Ok(FleetEvent {
             event: event.kind.word().to_owned(),
             id: Some(position.to_string()),
-            server_id: Some(event.server_id.to_string()),
+            server_id: event.server_id.map(|id| id.to_string()),
+            environment_id: environment.map(|id| id.to_string()),
+            project_id: event.kind.project().map(|id| id.to_string()),
+            user_id: user.map(|id| id.to_string()),
             server,
             command,
             ..FleetEvent::default()

@@ -16,6 +16,8 @@ pub mod rest;
 pub mod sse;
 #[cfg(test)]
 mod test_api;
+#[cfg(test)]
+mod test_world;
 pub mod watch;
 pub mod watch_series;
 

@@ -118,6 +118,7 @@ operations! {
     GetUser => UsersView,
     CreateUser => UsersCreate,
     UpdateUser => UsersUpdate,
+    ResetUserTotp => UsersUpdate,
     DeleteUser => UsersDelete,
 }
 

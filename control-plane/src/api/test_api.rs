@@ -6,6 +6,7 @@ use http_body_util::BodyExt as _;
 use muster_shared::id::{ApiTokenId, OrgId, UserId};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use tonic::Code;
 use tower::ServiceExt as _;
 
 use super::{rest::problem, router};
@@ -95,6 +96,38 @@ impl Api {
             .header("content-type", "application/json");
         let (status, text) = self.send(request, body.to_string()).await;
         (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    /// Calls a method of the fleet service with a framed message, and answers what came of it.
+    pub(crate) async fn call_grpc(&self, token: Option<&str>, method: &str, body: Vec<u8>) -> (Code, Vec<u8>) {
+        let request = Request::builder()
+            .method("POST")
+            .uri(format!("http://fleet.example.com/muster.v1.FleetService/{method}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        let request = match token {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
+        };
+        let code =
+            |status: &http::HeaderValue| Code::from(status.to_str().expect("digits").parse::<i32>().expect("a number"));
+        let request: Request<Body> = request.body(Body::from(body)).expect("a request");
+        let response = self.router.clone().oneshot(request).await.expect("an answer");
+        if let Some(status) = response.headers().get("grpc-status") {
+            // Whatever is said of a refusal stands in the head.
+            return (code(status), format!("{:?}", response.headers()).into_bytes());
+        }
+        let collected = response.into_body().collect().await.expect("a body");
+        let status = collected.trailers().and_then(|trailers| trailers.get("grpc-status")).cloned().expect("a status");
+        (code(&status), collected.to_bytes().to_vec())
+    }
+
+    /// The same with a message of its own, by the owner.
+    pub(crate) async fn send_grpc(&self, method: &str, message: &impl prost::Message) -> (Code, Vec<u8>) {
+        let encoded = message.encode_to_vec();
+        let length = u32::try_from(encoded.len()).expect("a short message").to_be_bytes();
+        let framed = [&[0], length.as_slice(), encoded.as_slice()].concat();
+        self.call_grpc(Some(&self.owner), method, framed).await
     }
 
     pub(crate) async fn make_server(&self, name: &str) -> Value {

@@ -76,7 +76,7 @@ impl Watch {
     }
 
     fn concerns(&self, event: &Event) -> bool {
-        event.server_id == self.server && event.org_id == self.org
+        event.server_id == Some(self.server) && event.org_id == self.org
     }
 
     async fn told(&self, kind: EventKind) -> Result<Option<Watched>, Error> {
@@ -95,7 +95,9 @@ impl Watch {
             }
             EventKind::Sample(_)
             | EventKind::CommandUpdated { .. }
-            | EventKind::EnvironmentChanged(_)
+            | EventKind::EnvironmentChanged { .. }
+            | EventKind::ProjectChanged(_)
+            | EventKind::MemberChanged(_)
             | EventKind::HardeningChanged
             | EventKind::ServerDeleted => Ok(None),
         }

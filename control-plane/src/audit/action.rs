@@ -64,9 +64,12 @@ actions! {
     ServerUpdated = "SERVER_UPDATED" on Server;
     ServerDeleted = "SERVER_DELETED" on Server;
     ServerJoined = "SERVER_JOINED" on Server;
+    ServerHostKeyRecorded = "SERVER_HOST_KEY_RECORDED" on Server;
+    ServerHostKeyOffered = "SERVER_HOST_KEY_OFFERED" on Server;
     ServerHostKeyAccepted = "SERVER_HOST_KEY_ACCEPTED" on Server;
     ServerBootstrapStarted = "SERVER_BOOTSTRAP_STARTED" on Server;
     AgentRevoked = "AGENT_REVOKED" on Server;
+    AgentQuarantined = "AGENT_QUARANTINED" on Server;
     AgentQuarantineReleased = "AGENT_QUARANTINE_RELEASED" on Server;
     JoinTokenCreated = "JOIN_TOKEN_CREATED" on JoinToken;
     JoinTokenRevoked = "JOIN_TOKEN_REVOKED" on JoinToken;
@@ -102,6 +105,8 @@ actions! {
     UserPasswordChanged = "USER_PASSWORD_CHANGED" on User;
     UserTotpEnabled = "USER_TOTP_ENABLED" on User;
     UserTotpDisabled = "USER_TOTP_DISABLED" on User;
+    UserTotpReset = "USER_TOTP_RESET" on User;
+    UserIdentityLinked = "USER_IDENTITY_LINKED" on User;
     ApiTokenCreated = "API_TOKEN_CREATED" on ApiToken;
     ApiTokenRevoked = "API_TOKEN_REVOKED" on ApiToken;
     SessionCreated = "SESSION_CREATED" on Session;

@@ -3,6 +3,7 @@
 
 use muster_shared::id::OrgId;
 use ring::digest::{Context, SHA256};
+use serde::{Deserialize, Serialize};
 
 use super::Record;
 use crate::access::{Actor, Credential};
@@ -14,9 +15,12 @@ pub type Hash = [u8; 32];
 /// What the first entry of an organisation follows.
 pub const GENESIS: Hash = [0; 32];
 
-/// An entry as it is kept. Texts are empty where there is nothing to say.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An entry as it is kept, and as a line of an exported chain tells it: every field as it was hashed, so that states are texts
+/// of JSON. Texts are empty where there is nothing to say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Entry {
+    #[serde(rename = "organization_id")]
     pub org_id: OrgId,
     /// Counts the organisation's entries from 1.
     pub seq: u64,
@@ -37,7 +41,9 @@ pub struct Entry {
     pub before: String,
     /// JSON, or empty.
     pub after: String,
+    #[serde(with = "digits")]
     pub previous_hash: Hash,
+    #[serde(with = "digits")]
     pub hash: Hash,
 }
 
@@ -130,5 +136,21 @@ fn told(credential: &Credential) -> String {
     match credential {
         Credential::Token(id) => format!("token {id}"),
         Credential::Session(id) => format!("session {id}"),
+    }
+}
+
+/// A hash as hexadecimal digits.
+mod digits {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    use super::Hash;
+
+    pub(super) fn serialize<S: Serializer>(hash: &Hash, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex::encode(hash))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Hash, D::Error> {
+        let bytes = hex::decode(String::deserialize(deserializer)?).ok();
+        bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| D::Error::custom("expected 64 hexadecimal digits"))
     }
 }

@@ -79,7 +79,11 @@ impl Record {
 /// A state that is too large is on record by its size only.
 fn bounded(state: Value) -> Value {
     let bytes = state.to_string().len();
-    if bytes <= MAX_STATE_BYTES { state } else { json!({ "left_out_bytes": bytes }) }
+    if bytes <= MAX_STATE_BYTES {
+        return state;
+    }
+    metrics::counter!("muster_audit_states_left_out_total").increment(1);
+    json!({ "left_out_bytes": bytes })
 }
 
 #[cfg(test)]

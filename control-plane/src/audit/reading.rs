@@ -142,7 +142,11 @@ impl Audit {
         }
         let signed = end.as_ref().map(|(head, signature)| (*head, signature.as_slice()));
         let (entries, mut faults) = walk.verifier.finish(signed, &self.verifier);
-        faults.truncate(MAX_FAULTS);
+        let untold = faults.len().saturating_sub(MAX_FAULTS);
+        if untold > 0 {
+            metrics::counter!("muster_audit_faults_untold_total").increment(untold as u64);
+            faults.truncate(MAX_FAULTS);
+        }
         Ok(Verified { entries, faults, end })
     }
 

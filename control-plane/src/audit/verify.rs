@@ -11,6 +11,8 @@ pub enum Fault {
     Edited(u64),
     #[error("entry {0} is missing")]
     Missing(u64),
+    #[error("entries {from} to {to} are missing")]
+    MissingFrom { from: u64, to: u64 },
     #[error("entry {found} stands where entry {expected} should")]
     OutOfOrder { expected: u64, found: u64 },
     #[error("entry {0} does not follow the entry before it")]
@@ -56,7 +58,12 @@ impl Verifier {
             self.faults.push(Fault::OutOfOrder { expected, found: entry.seq });
             return;
         }
-        self.faults.extend((expected..entry.seq).take(MAX_NAMED).map(Fault::Missing));
+        // A wide gap is named one by one at its beginning, then as what it is: nothing goes untold.
+        let named_until = entry.seq.min(expected.saturating_add(MAX_NAMED));
+        self.faults.extend((expected..named_until).map(Fault::Missing));
+        if named_until < entry.seq {
+            self.faults.push(Fault::MissingFrom { from: named_until, to: entry.seq - 1 });
+        }
         if entry.computed_hash() != entry.hash {
             self.faults.push(Fault::Edited(entry.seq));
         } else if entry.seq == expected && entry.previous_hash != last_hash {
@@ -90,7 +97,7 @@ impl Verifier {
 }
 
 /// Missing entries named one by one in a single gap.
-const MAX_NAMED: usize = 1000;
+const MAX_NAMED: u64 = 1000;
 
 #[cfg(test)]
 mod tests {
@@ -176,6 +183,17 @@ mod tests {
             };
             prop_assert!(named, "{:?} of {}: {:?}", tampering, seq, found);
         }
+    }
+
+    #[test]
+    fn a_wide_gap_is_told_to_its_end() {
+        let (org, signer) = (OrgId::generate(), signer());
+        let mut entries = chain(org, 3_000);
+        let head = entries.last().expect("entries").head();
+        entries.drain(1..2_500);
+        let found = faults(org, &entries, head, &signer);
+        assert_eq!((found.first(), found.len()), (Some(&Fault::Missing(2)), 1_001));
+        assert_eq!(found.last(), Some(&Fault::MissingFrom { from: 1_002, to: 2_500 }));
     }
 
     #[test]

@@ -221,7 +221,7 @@ impl Bootstrap {
     ) -> Result<(), EntranceError> {
         let server = teller.run.server;
         match event {
-            Some(Ok(event)) if event.server_id == server => match event.kind {
+            Some(Ok(event)) if event.server_id == Some(server) => match event.kind {
                 EventKind::AgentOnline => teller.tell(Happening::Online),
                 EventKind::Sample(_) => teller.tell(Happening::Sampled),
                 _ => {}

@@ -13,8 +13,8 @@ use super::{
     table::{self, or_dash},
 };
 use crate::{
-    api::model::audit::{AuditEnd, AuditEntry, ExportedEntry, Link},
-    audit::{Head, HeadVerifier, Verifier},
+    api::model::audit::{AuditEnd, AuditEntry, Link, of_wire},
+    audit::{Entry, Head, HeadVerifier, Verifier},
 };
 
 /// What to do with the audit record.
@@ -85,7 +85,7 @@ impl AuditCommand {
             let line = line.map_err(unreadable)?;
             let malformed = |why: String| Failure::usage(format!("line {} is no audit line: {why}", number + 1), "");
             match serde_json::from_str(&line).map_err(|error| malformed(error.to_string()))? {
-                Link::Entry(entry) => walk.entry(*entry).map_err(malformed)?,
+                Link::Entry(entry) => walk.entry(&entry),
                 Link::End(end) => walk.end = Some(end),
             }
         }
@@ -108,7 +108,7 @@ impl AuditCommand {
                     ..wire::ListAuditRequest::default()
                 };
                 let entries = fleet.list_audit(request).await?.into_inner().entries;
-                let entries = entries.into_iter().filter_map(|entry| ExportedEntry::from(entry).into_entry());
+                let entries = entries.into_iter().filter_map(|entry| of_wire(entry).ok());
                 let entries: Vec<AuditEntry> = entries.map(|entry| AuditEntry::of(&entry)).collect();
                 output.print(entries.as_slice(), draw)
             }
@@ -116,7 +116,7 @@ impl AuditCommand {
                 let mut chain = fleet.export_audit(wire::ExportAuditRequest {}).await?.into_inner();
                 while let Some(item) = chain.message().await? {
                     let link = match item.item {
-                        Some(Item::Entry(entry)) => Link::Entry(Box::new(entry.into())),
+                        Some(Item::Entry(entry)) => Link::Entry(Box::new(of_wire(entry).map_err(damaged)?)),
                         Some(Item::End(end)) => Link::End(end.into()),
                         None => continue,
                     };
@@ -129,7 +129,7 @@ impl AuditCommand {
                 let mut walk = Walk::default();
                 while let Some(item) = chain.message().await? {
                     match item.item {
-                        Some(Item::Entry(entry)) => walk.entry(entry.into()).map_err(Failure::ended_badly)?,
+                        Some(Item::Entry(entry)) => walk.entry(&of_wire(entry).map_err(damaged)?),
                         Some(Item::End(end)) => walk.end = Some(end.into()),
                         None => {}
                     }
@@ -147,12 +147,13 @@ struct Walk {
 }
 
 impl Walk {
-    fn entry(&mut self, entry: ExportedEntry) -> Result<(), String> {
-        let seq = entry.seq;
-        let entry = entry.into_entry().ok_or_else(|| format!("entry {seq} has a damaged id or hash"))?;
-        self.verifier.get_or_insert_with(|| Verifier::new(entry.org_id)).entry(&entry);
-        Ok(())
+    fn entry(&mut self, entry: &Entry) {
+        self.verifier.get_or_insert_with(|| Verifier::new(entry.org_id)).entry(entry);
     }
+}
+
+fn damaged(seq: u64) -> Failure {
+    Failure::ended_badly(format!("entry {seq} has a damaged id or hash"))
 }
 
 fn conclude(walk: Walk, public_key: Option<&str>, output: &mut Output<'_>) -> Result<(), Failure> {
@@ -232,10 +233,10 @@ mod tests {
     use super::*;
     use crate::{
         access::Act,
-        audit::{Action, AuditSigner, Entry, GENESIS, Record},
+        audit::{Action, AuditSigner, GENESIS, Record},
     };
 
-    fn exported() -> (ExportedEntry, AuditEnd) {
+    fn exported() -> (Entry, AuditEnd) {
         let act = Act::of_system(OrgId::generate(), 1);
         let entry = Entry::following(&Record::new(&act, Action::OrganizationCreated, "1", "Acme"), 1, GENESIS);
         let signer = AuditSigner::from_pkcs8(&AuditSigner::generate_pkcs8().expect("randomness")).expect("a key");
@@ -247,13 +248,13 @@ mod tests {
             signature: hex::encode(signer.sign(&head)),
             public_key: hex::encode(signer.verifier().public_key()),
         };
-        (ExportedEntry::from(entry), end)
+        (entry, end)
     }
 
-    fn walked(entry: Option<ExportedEntry>, end: Option<AuditEnd>) -> Walk {
+    fn walked(entry: Option<Entry>, end: Option<AuditEnd>) -> Walk {
         let mut walk = Walk { end, ..Walk::default() };
         if let Some(entry) = entry {
-            walk.entry(entry).expect("an entry");
+            walk.entry(&entry);
         }
         walk
     }

@@ -28,6 +28,17 @@ impl Failure {
         Self { exit_code: 2, message: message.into(), next_step: next_step.into() }
     }
 
+    /// The connection to the control plane ended: exit code 5.
+    pub fn disconnected(message: impl Into<String>) -> Self {
+        Self { exit_code: 5, message: message.into(), next_step: "try again in a moment".to_owned() }
+    }
+
+    /// Whether trying again, with a new connection, may help.
+    #[must_use]
+    pub fn is_for_want_of_a_connection(&self) -> bool {
+        self.exit_code == 5
+    }
+
     /// No answer from the control plane: exit code 5.
     pub fn unreachable(url: &str, error: &(dyn StdError + 'static)) -> Self {
         let reason = chain(error);

@@ -11,6 +11,7 @@ mod commands;
 mod connection;
 mod contexts;
 mod environments;
+mod events;
 mod facts;
 mod failure;
 mod fix;
@@ -25,6 +26,7 @@ mod output;
 mod power;
 mod progress;
 mod projects;
+mod quota;
 mod runs;
 mod secure;
 mod servers;
@@ -93,6 +95,9 @@ pub enum FleetCommand {
     /// List, make, move and delete a project's environments.
     #[command(subcommand, visible_alias = "environment")]
     Environments(environments::EnvironmentsCommand),
+    /// Show and set what the organisation may use.
+    #[command(subcommand)]
+    Quota(quota::QuotaCommand),
     /// Run the readiness checks. Exits with 1 unless the server is qualified.
     Preflight(runs::Server),
     /// Fix what the preflight found, showing every step. Exits with 1 unless the server is qualified afterwards.
@@ -114,6 +119,7 @@ pub enum FleetCommand {
     Metrics(metrics::MetricsCommand),
     /// Follow a server: its changes, commands and, each second, its figures.
     Watch(runs::Server),
+    Events(events::Events),
     /// List, show and cancel commands.
     #[command(subcommand)]
     Commands(commands::CommandsCommand),
@@ -171,6 +177,7 @@ impl FleetCommand {
             Self::Keyring(command) => command.run(&mut fleet, &mut output).await,
             Self::Projects(command) => command.run(&mut fleet, &mut output).await,
             Self::Environments(command) => command.run(&mut fleet, &mut output).await,
+            Self::Quota(command) => command.run(&mut fleet, &mut output).await,
             Self::Preflight(server) => runs::preflight(server, &mut fleet, &mut output).await,
             Self::Fix(fix) => fix.run(&mut fleet, &mut output).await,
             Self::Bootstrap(server) => runs::bootstrap(server, &mut fleet, &mut output).await,
@@ -181,6 +188,7 @@ impl FleetCommand {
             Self::Top(command) => command.run(&resolved.url.to_string(), &mut fleet).await,
             Self::Metrics(command) => command.run(&mut fleet, &mut output).await,
             Self::Watch(server) => summary::watch(server, &mut fleet, &mut output).await,
+            Self::Events(command) => command.run(&mut fleet, &mut output).await,
             Self::Commands(command) => command.run(&mut fleet, &mut output).await,
             Self::Harden(command) => command.run(&mut fleet, &mut output).await,
             Self::Hostkey(command) => command.run(&mut fleet, &mut output).await,

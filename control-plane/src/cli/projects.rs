@@ -10,7 +10,7 @@ use super::{
     output::Output,
     table::{self, or_dash},
 };
-use crate::api::model::project::Project;
+use crate::api::model::project::{Project, ProjectMember};
 
 /// What to do with projects.
 #[derive(Debug, Subcommand)]
@@ -40,6 +40,25 @@ pub enum ProjectsCommand {
         description: Option<String>,
         #[arg(long)]
         odoo_version: Option<String>,
+    },
+    /// List who belongs to a project: the project roles see only the projects they belong to.
+    Members {
+        /// Its slug or id.
+        project: String,
+    },
+    /// Let a member of the organisation belong to a project.
+    AddMember {
+        /// Its slug or id.
+        project: String,
+        /// The user's name or id.
+        user: String,
+    },
+    /// End a user's belonging to a project.
+    RemoveMember {
+        /// Its slug or id.
+        project: String,
+        /// The user's name or id.
+        user: String,
     },
     /// Delete a project that has no environments left.
     Delete {
@@ -73,6 +92,18 @@ impl ProjectsCommand {
                 };
                 fleet.create_project(request).await?
             }
+            Self::Members { project } => return list_members(project, fleet, output).await,
+            Self::AddMember { project, user } => {
+                let user_id = user_id(fleet, user).await?;
+                fleet.add_project_member(wire::AddProjectMemberRequest { project: project.clone(), user_id }).await?;
+                return list_members(project, fleet, output).await;
+            }
+            Self::RemoveMember { project, user } => {
+                let user_id = user_id(fleet, user).await?;
+                let request = wire::RemoveProjectMemberRequest { project: project.clone(), user_id };
+                fleet.remove_project_member(request).await?;
+                return list_members(project, fleet, output).await;
+            }
             Self::Delete { project, yes } => {
                 really(yes, &project)?;
                 fleet.delete_project(wire::DeleteProjectRequest { project: project.clone() }).await?;
@@ -82,6 +113,23 @@ impl ProjectsCommand {
         };
         output.print(&Project::from(project.into_inner()), draw_one)
     }
+}
+
+async fn list_members(project: String, fleet: &mut Fleet, output: &mut Output<'_>) -> Result<(), Failure> {
+    let answer = fleet.list_project_members(wire::ListProjectMembersRequest { project }).await?.into_inner();
+    let members: Vec<ProjectMember> = answer.members.into_iter().map(ProjectMember::from).collect();
+    output.print(members.as_slice(), |members| {
+        let rows = members.iter().map(|member| {
+            let since = member.added_at.map_or_else(|| "-".to_owned(), |time| time.to_string());
+            vec![member.user_id.clone(), member.user_name.clone(), member.role.clone(), since]
+        });
+        table::draw(&["ID", "NAME", "ROLE", "SINCE"], rows.collect())
+    })
+}
+
+/// The id of the user that a name or an id means.
+async fn user_id(fleet: &mut Fleet, user: String) -> Result<String, Failure> {
+    Ok(fleet.get_user(wire::GetUserRequest { user }).await?.into_inner().id)
 }
 
 /// What can't be undone is done only when it was said twice.

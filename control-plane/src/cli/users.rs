@@ -32,6 +32,11 @@ pub enum UsersCommand {
         #[arg(long, default_value = "member")]
         role: String,
     },
+    /// Take away the second factor of a user who lost it. Their sessions end.
+    ResetTotp {
+        /// Their name or id.
+        user: String,
+    },
     /// Delete a user: take them out of the organisation, and off the control plane where they are in no other.
     #[command(visible_alias = "rm")]
     Delete {
@@ -56,6 +61,10 @@ impl UsersCommand {
                 let password = password_file.map(read).transpose()?.unwrap_or_default();
                 let request = wire::CreateUserRequest { name, email: email.unwrap_or_default(), password, role };
                 let user = User::from(fleet.create_user(request).await?.into_inner());
+                output.print(&user, |user| draw(std::slice::from_ref(user)))
+            }
+            Self::ResetTotp { user } => {
+                let user = User::from(fleet.reset_user_totp(wire::ResetUserTotpRequest { user }).await?.into_inner());
                 output.print(&user, |user| draw(std::slice::from_ref(user)))
             }
             Self::Delete { user } => {

@@ -79,6 +79,22 @@ settings! {
     session_lifetime: "DURATION";
     /// How long an API token may live at most, such as 90d [default: 90d]
     api_token_max_ttl: "DURATION";
+    /// Sign in through this OpenID provider, such as https://id.example.com
+    oidc_issuer: "URL";
+    /// What the control plane is called there
+    oidc_client_id: "ID";
+    /// The file with the secret that proves it there
+    oidc_client_secret_file: "FILE";
+    /// What is asked for there [default: openid email]
+    oidc_scopes: "LIST";
+    /// Domains of the e-mail addresses let in [default: all]
+    oidc_allowed_domains: "LIST";
+    /// Organization that whoever is unknown here becomes a member of [default: none, they are refused]
+    oidc_join_organization: "ID";
+    /// What they become there [default: member]
+    oidc_join_role: "ROLE";
+    /// Authorities in PEM that the provider's certificate may come from, beside the public ones
+    oidc_ca_file: "FILE";
     /// TLS connections served at once [default: 16384]
     max_connections: "NUMBER";
 }

@@ -5,11 +5,13 @@
 //! default. A name nobody knows is refused with the nearest one that exists.
 
 mod layers;
+mod oidc;
 mod value;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use layers::{Layers, ServeFlags};
+pub use oidc::{Joins, OidcSettings};
 pub use value::{LogFormat, PublicUrl, TrustDomain};
 
 use crate::{access::SessionLife, api_tokens, store::DatabaseUrl, users::Cost};
@@ -62,6 +64,8 @@ pub struct Config {
     pub frame_retention: Duration,
     pub session_life: SessionLife,
     pub api_token_max_ttl: Duration,
+    /// Signing in through an OpenID provider, where one is set up.
+    pub oidc: Option<OidcSettings>,
     /// What making and trying a password costs. No setting: less would be too little.
     pub password_cost: Cost,
     /// TLS connections served at once.
@@ -86,7 +90,9 @@ impl Config {
     /// The first setting that is unknown or unusable.
     pub fn resolve(layers: &Layers) -> Result<Self, InvalidConfig> {
         let data_dir = PathBuf::from(layers.text("data_dir").unwrap_or(DEFAULT_DATA_DIR));
+        let public_url = layers.parse("public_url", PublicUrl::parse)?;
         let config = Self {
+            oidc: OidcSettings::resolve(layers, public_url.as_ref())?,
             listen: layers.parse("listen", value::socket_address)?.map_or_else(default_listen, Ok)?,
             http_listen: layers.parse("http_listen", value::socket_address)?,
             agent_listen: layers.parse("agent_listen", value::socket_address)?,
@@ -94,7 +100,7 @@ impl Config {
                 .parse("database_url", value::database_url)?
                 .unwrap_or_else(|| DatabaseUrl::sqlite_in(&data_dir)),
             trust_domain: layers.parse("trust_domain", TrustDomain::parse)?.unwrap_or_default(),
-            public_url: layers.parse("public_url", PublicUrl::parse)?,
+            public_url,
             log_format: layers.parse("log_format", LogFormat::parse)?.unwrap_or_default(),
             log_level: layers.parse("log_level", value::log_level)?.unwrap_or_else(|| "info".to_owned()),
             agent_dir: layers.text("agent_dir").map_or_else(beside_this_program, PathBuf::from),

@@ -38,7 +38,7 @@ impl ConnectionTest {
         let Some((result, Some(seen))) = tried else { return Ok(server) };
         let now_us = self.clock.now_us();
         if let Some(host_key) = &result.host_key {
-            self.servers.record_host_key(org, id, host_key, now_us).await?;
+            self.servers.record_host_key(&act.at(now_us), id, host_key).await?;
         }
         self.servers.record_connection(org, id, result.outcome, &result.message, now_us).await?;
         self.record(org, id, &seen, &result).await?;

@@ -55,7 +55,7 @@ impl Environments {
     pub async fn create(&self, act: &Act, project: &Project, new: &NewEnvironment) -> Result<Environment> {
         let made = self.store.insert_environment(act, project.id, new).await;
         let made = made.map_err(|error| name_taken(&new.name, error))?;
-        self.tell(act.org_id, made.id, [made.server_id()]);
+        self.tell(act.org_id, &made, []);
         Ok(made)
     }
 
@@ -114,7 +114,7 @@ impl Environments {
             (Err(error), Some(name)) => return Err(name_taken(name, error)),
             (updated, _) => updated?,
         };
-        self.tell(act.org_id, id, [before.server_id(), after.server_id()]);
+        self.tell(act.org_id, &after, [before.server_id()]);
         Ok(after)
     }
 
@@ -124,7 +124,7 @@ impl Environments {
     /// [`ErrorKind::NotFound`]; [`ErrorKind::Precondition`] for one that others replicate.
     pub async fn delete(&self, act: &Act, project: ProjectId, id: EnvironmentId) -> Result<()> {
         let before = self.store.delete_environment(act, project, id).await?;
-        self.tell(act.org_id, id, [before.server_id()]);
+        self.tell(act.org_id, &before, []);
         Ok(())
     }
 
@@ -153,19 +153,20 @@ impl Environments {
         }
         let moved = self.store.migrate_environments(act, scope, source, target, &ids).await?;
         for environment in &moved {
-            self.tell(act.org_id, environment.id, [Some(source), Some(target)]);
+            self.tell(act.org_id, environment, [Some(source)]);
         }
         Ok(moved)
     }
 
-    /// Tells whoever watches the servers concerned.
-    fn tell<const N: usize>(&self, org: OrgId, id: EnvironmentId, servers: [Option<ServerId>; N]) {
-        let mut told = None;
-        for server in servers.into_iter().flatten() {
-            if told.replace(server) != Some(server) {
-                self.events.publish(org, server, EventKind::EnvironmentChanged(id));
-                self.events.publish(org, server, EventKind::ServerChanged);
-            }
+    /// Tells of an environment that changed, and of the servers whose count of them did: the one it is on, and the one it
+    /// was on before.
+    fn tell<const N: usize>(&self, org: OrgId, environment: &Environment, before: [Option<ServerId>; N]) {
+        let now = environment.server_id();
+        let kind = EventKind::EnvironmentChanged { environment: environment.id, project: environment.project.id };
+        self.events.publish(org, now, kind);
+        let left = before.into_iter().filter(|before| *before != now);
+        for server in left.chain([now]).flatten() {
+            self.events.publish(org, server, EventKind::ServerChanged);
         }
     }
 }

@@ -1,12 +1,12 @@
-//! What can happen, and what each kind of event asks of its reader. A kind that says neither does not compile.
+//! What can happen, and what each kind of event asks of its reader. A kind that says nothing of that does not compile.
 
 use std::sync::Arc;
 
-use muster_shared::id::{CommandId, EnvironmentId};
+use muster_shared::id::{CommandId, EnvironmentId, ProjectId, UserId};
 
 use crate::{access::Permission, metrics::Summary};
 
-/// What happened to a server.
+/// What happened: to a server, unless it says otherwise.
 #[derive(Debug, Clone)]
 pub enum EventKind {
     /// The server's record was made.
@@ -15,8 +15,15 @@ pub enum EventKind {
     ServerChanged,
     /// The server was deleted; its record is no longer shown.
     ServerDeleted,
-    /// An environment on the server was made, changed, moved there or away, or deleted.
-    EnvironmentChanged(EnvironmentId),
+    /// An environment was made, changed, moved or deleted. The server is the one it is on then, if it is on any.
+    EnvironmentChanged {
+        environment: EnvironmentId,
+        project: ProjectId,
+    },
+    /// A project was made, changed or deleted, or others belong to it. Of no server.
+    ProjectChanged(ProjectId),
+    /// Somebody became a member, is another one, or is none any more. Of no server.
+    MemberChanged(UserId),
     /// Its health is another, or is so for another reason.
     HealthChanged,
     /// Some item of the hardening profile stands otherwise than before.
@@ -57,10 +64,29 @@ impl EventKind {
             | Self::HardeningChanged
             | Self::AgentOnline
             | Self::AgentOffline => Permission::ServersView,
-            // Whose it is the event does not say: the server's record counts it, and whoever may list them reads again.
-            Self::EnvironmentChanged(_) => Permission::EnvironmentsList,
+            Self::EnvironmentChanged { .. } => Permission::EnvironmentsList,
+            Self::ProjectChanged(_) => Permission::ProjectsList,
+            Self::MemberChanged(_) => Permission::MembersList,
             Self::CommandChanged(_) | Self::CommandUpdated { .. } => Permission::CommandsView,
             Self::Sample(_) => Permission::MonitoringView,
+        }
+    }
+
+    /// The project it is about: who is bound to some projects is told of those only.
+    #[must_use]
+    pub fn project(&self) -> Option<ProjectId> {
+        match self {
+            Self::EnvironmentChanged { project, .. } | Self::ProjectChanged(project) => Some(*project),
+            Self::ServerCreated
+            | Self::ServerChanged
+            | Self::ServerDeleted
+            | Self::HealthChanged
+            | Self::AgentOnline
+            | Self::AgentOffline
+            | Self::MemberChanged(_)
+            | Self::CommandChanged(_)
+            | Self::CommandUpdated { .. }
+            | Self::Sample(_) => None,
         }
     }
 
@@ -75,7 +101,9 @@ impl EventKind {
             | Self::HardeningChanged
             | Self::AgentOnline
             | Self::AgentOffline
-            | Self::EnvironmentChanged(_)
+            | Self::EnvironmentChanged { .. }
+            | Self::ProjectChanged(_)
+            | Self::MemberChanged(_)
             | Self::CommandChanged(_) => Telling::Kept,
             Self::Sample(_) => Telling::Passing,
             Self::CommandUpdated { .. } => Telling::Elsewhere,
@@ -89,7 +117,9 @@ impl EventKind {
             Self::ServerCreated => "server_created",
             Self::ServerChanged => "server_changed",
             Self::ServerDeleted => "server_deleted",
-            Self::EnvironmentChanged(_) => "environment_changed",
+            Self::EnvironmentChanged { .. } => "environment_changed",
+            Self::ProjectChanged(_) => "project_changed",
+            Self::MemberChanged(_) => "member_changed",
             Self::HealthChanged => "health_changed",
             Self::HardeningChanged => "hardening_changed",
             Self::CommandChanged(_) => "command_changed",

@@ -32,11 +32,12 @@ use ring::Ring;
 /// Events kept for slow watchers.
 pub const CAPACITY: usize = 4096;
 
-/// Something that happened to a server.
+/// Something that happened.
 #[derive(Debug, Clone)]
 pub struct Event {
     pub org_id: OrgId,
-    pub server_id: ServerId,
+    /// What it happened to, where that is a server or is on one.
+    pub server_id: Option<ServerId>,
     pub kind: EventKind,
 }
 
@@ -79,8 +80,8 @@ impl Default for Events {
 
 impl Events {
     /// Tells every watcher. Nobody watching is fine.
-    pub fn publish(&self, org_id: OrgId, server_id: ServerId, kind: EventKind) {
-        let event = Event { org_id, server_id, kind };
+    pub fn publish(&self, org_id: OrgId, server_id: impl Into<Option<ServerId>>, kind: EventKind) {
+        let event = Event { org_id, server_id: server_id.into(), kind };
         if event.kind.telling() == Telling::Kept {
             let mut logs = self.logs();
             let log = logs.entry(org_id).or_default();

@@ -17,6 +17,7 @@ mod field;
 #[cfg(test)]
 mod guide;
 mod kind;
+mod narrow;
 mod parse;
 mod token;
 mod version;
@@ -44,6 +45,7 @@ pub const MAX_NODES: usize = 256;
 pub struct Filter {
     root: Node,
     columns: Vec<Column>,
+    facts_with: Vec<String>,
 }
 
 /// What is wrong with an expression, and where.
@@ -91,13 +93,19 @@ impl Filter {
         root.visit_fields(&mut |field| columns.extend_from_slice(field.columns));
         columns.sort_unstable();
         columns.dedup();
-        Ok(Self { root, columns })
+        Ok(Self { facts_with: narrow::needles(&root), root, columns })
     }
 
     /// What of a server has to be read to decide.
     #[must_use]
     pub fn columns(&self) -> &[Column] {
         &self.columns
+    }
+
+    /// Texts that stand in the remembered facts of every match; of others too.
+    #[must_use]
+    pub fn facts_with(&self) -> &[String] {
+        &self.facts_with
     }
 
     /// Whether `candidate` is to be listed at `now_us`. What is unknown does not match.

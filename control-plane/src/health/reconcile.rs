@@ -72,25 +72,27 @@ struct Turns {
 impl Turns {
     /// Missed events cost nothing but time: the schedule comes to every server.
     fn hear(&mut self, hint: Result<Event, Missed>, now: Instant) {
-        let Ok(event) = hint else { return };
-        let wakes = match event.kind {
+        let Ok(Event { org_id, server_id: Some(server), kind }) = hint else { return };
+        let wakes = match kind {
             EventKind::ServerCreated | EventKind::ServerChanged | EventKind::AgentOnline | EventKind::AgentOffline => {
                 true
             }
             EventKind::Sample(_) => {
-                let last = self.sampled.insert(event.server_id, now);
+                let last = self.sampled.insert(server, now);
                 let rests = last.filter(|last| now.duration_since(*last) < SAMPLES_EVERY);
-                rests.map(|last| self.sampled.insert(event.server_id, last)).is_none()
+                rests.map(|last| self.sampled.insert(server, last)).is_none()
             }
             EventKind::ServerDeleted
-            | EventKind::EnvironmentChanged(_)
+            | EventKind::EnvironmentChanged { .. }
+            | EventKind::ProjectChanged(_)
+            | EventKind::MemberChanged(_)
             | EventKind::HealthChanged
             | EventKind::HardeningChanged
             | EventKind::CommandChanged(_)
             | EventKind::CommandUpdated { .. } => false,
         };
         if wakes && self.woken.len() < MAX_WOKEN {
-            self.woken.insert((event.org_id, event.server_id));
+            self.woken.insert((org_id, server));
         }
     }
 
@@ -154,7 +156,7 @@ mod tests {
     use super::*;
 
     fn event(kind: EventKind) -> Event {
-        Event { org_id: OrgId::generate(), server_id: ServerId::generate(), kind }
+        Event { org_id: OrgId::generate(), server_id: Some(ServerId::generate()), kind }
     }
 
     #[test]

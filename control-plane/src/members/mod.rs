@@ -7,6 +7,7 @@ use crate::{
     access::{Act, Principal, Role},
     audit::{Action, Record},
     error::{Error, ErrorKind},
+    events::{EventKind, Events},
     store::{Store, StoreError},
     users::UserName,
 };
@@ -71,13 +72,14 @@ pub fn owners_only() -> Error {
 #[derive(Debug, Clone)]
 pub struct Members {
     store: Store,
+    events: Events,
 }
 
 impl Members {
     /// The members in `store`.
     #[must_use]
-    pub fn new(store: Store) -> Self {
-        Self { store }
+    pub fn new(store: Store, events: Events) -> Self {
+        Self { store, events }
     }
 
     /// A page of the organisation's members, the oldest membership first.
@@ -116,6 +118,7 @@ impl Members {
             other => other.into(),
         })?;
         let user = added.ok_or_else(|| Error::not_found("user"))?;
+        self.tell(act.org_id, user);
         self.get(act.org_id, user).await
     }
 
@@ -128,6 +131,7 @@ impl Members {
         may_give(by, role)?;
         let record = Record::new(act, Action::MemberUpdated, user, "");
         self.store.set_member_role(user, role, by.role, record).await?.into_result()?;
+        self.tell(act.org_id, user);
         self.get(act.org_id, user).await
     }
 
@@ -138,7 +142,14 @@ impl Members {
     /// As [`Self::set_role`].
     pub async fn remove(&self, act: &Act, by: Role, user: UserId) -> Result<(), Error> {
         let record = Record::new(act, Action::MemberRemoved, user, "");
-        self.store.remove_member(user, by, record).await?.into_result()
+        let org = record.act.org_id;
+        self.store.remove_member(user, by, record).await?.into_result()?;
+        self.tell(org, user);
+        Ok(())
+    }
+
+    fn tell(&self, org: OrgId, user: UserId) {
+        self.events.publish(org, None, EventKind::MemberChanged(user));
     }
 
     async fn get(&self, org: OrgId, user: UserId) -> Result<Member, Error> {

@@ -47,7 +47,7 @@ pub async fn fresh_summary(
 async fn news_of(server: ServerId, happening: &mut Subscription, deadline: Instant) -> bool {
     loop {
         match timeout_at(deadline, happening.next()).await {
-            Ok(Some(Ok(event))) if event.server_id == server => return true,
+            Ok(Some(Ok(event))) if event.server_id == Some(server) => return true,
             Ok(Some(_)) => {}
             Ok(None) | Err(_) => return false,
         }

@@ -13,6 +13,7 @@ use crate::{
     access::Act,
     audit::{Action, Record},
     error::{Error, ErrorKind},
+    events::{EventKind, Events},
     store::{ProjectDeletion, Store, StoreError},
 };
 
@@ -22,13 +23,14 @@ type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, Clone)]
 pub struct Projects {
     store: Store,
+    events: Events,
 }
 
 impl Projects {
     /// The projects in `store`.
     #[must_use]
-    pub fn new(store: Store) -> Self {
-        Self { store }
+    pub fn new(store: Store, events: Events) -> Self {
+        Self { store, events }
     }
 
     /// Makes a project; without a slug it gets one of its name.
@@ -55,6 +57,7 @@ impl Projects {
         };
         let record = Record::new(act, Action::ProjectCreated, project.id, &project.name).after(project.shown());
         self.store.insert_project(&project, &record).await.map_err(|error| slug_taken(&project.slug, error))?;
+        self.tell(act.org_id, project.id);
         Ok(project)
     }
 
@@ -89,7 +92,9 @@ impl Projects {
             Some(slug) => slug_taken(slug, error),
             None => error.into(),
         });
-        updated?.ok_or_else(|| Error::not_found("project"))
+        let project = updated?.ok_or_else(|| Error::not_found("project"))?;
+        self.tell(act.org_id, id);
+        Ok(project)
     }
 
     /// Deletes a project that has no environments left.
@@ -98,7 +103,10 @@ impl Projects {
     /// [`ErrorKind::NotFound`]; [`ErrorKind::Precondition`] for one that has environments.
     pub async fn delete(&self, act: &Act, id: ProjectId) -> Result<()> {
         match self.store.delete_project(act, id).await? {
-            ProjectDeletion::Deleted => Ok(()),
+            ProjectDeletion::Deleted => {
+                self.tell(act.org_id, id);
+                Ok(())
+            }
             ProjectDeletion::Gone => Err(Error::not_found("project")),
             ProjectDeletion::HasEnvironments(count) => {
                 let detail = format!("Cannot delete project with {count} environment(s). Delete them first.");
@@ -121,6 +129,7 @@ impl Projects {
     /// [`ErrorKind::NotFound`] for a project or user that is not the organisation's.
     pub async fn add_member(&self, act: &Act, project: &Project, user: UserId) -> Result<()> {
         if self.store.add_project_member(act, project, user).await? {
+            self.tell(act.org_id, project.id);
             return Ok(());
         }
         Err(Error::not_found("user"))
@@ -132,9 +141,14 @@ impl Projects {
     /// [`ErrorKind::NotFound`] for somebody who does not belong to it.
     pub async fn remove_member(&self, act: &Act, project: &Project, user: UserId) -> Result<()> {
         if self.store.remove_project_member(act, project, user).await? {
+            self.tell(act.org_id, project.id);
             return Ok(());
         }
         Err(Error::not_found("project member"))
+    }
+
+    fn tell(&self, org: OrgId, id: ProjectId) {
+        self.events.publish(org, None, EventKind::ProjectChanged(id));
     }
 }
 

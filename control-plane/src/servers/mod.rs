@@ -149,7 +149,8 @@ impl Servers {
         let limit = page.limit.clamp(1, MAX_PAGE) as usize;
         let (mut skip, mut found, mut position) = (page.skip, Vec::new(), None);
         loop {
-            let scanned = self.store.scan_servers(org, page.status, asked.columns(), position.as_ref()).await?;
+            let wanted = (asked.columns(), asked.facts_with());
+            let scanned = self.store.scan_servers(org, page.status, wanted, position.as_ref()).await?;
             for server in scanned.servers() {
                 let (id, cells) = server?;
                 if !asked.matches(&Candidate::new(asked.columns(), cells), now_us) {
@@ -245,9 +246,9 @@ impl Servers {
     ///
     /// # Errors
     /// [`Error`] when the store fails.
-    pub async fn record_host_key(&self, org: OrgId, id: ServerId, key: &Fingerprint, now_us: i64) -> Result<()> {
-        if self.store.record_host_key(org, id, key, now_us).await? {
-            self.events.publish(org, id, EventKind::ServerChanged);
+    pub async fn record_host_key(&self, act: &Act, id: ServerId, key: &Fingerprint) -> Result<()> {
+        if self.store.record_host_key(act, id, key).await? {
+            self.events.publish(act.org_id, id, EventKind::ServerChanged);
         }
         Ok(())
     }
@@ -256,9 +257,10 @@ impl Servers {
     ///
     /// # Errors
     /// [`Error`] when the store fails.
-    pub async fn offer_host_key(&self, org: OrgId, id: ServerId, key: &Fingerprint, now_us: i64) -> Result<()> {
-        self.store.offer_host_key(org, id, key, now_us).await?;
-        self.events.publish(org, id, EventKind::ServerChanged);
+    pub async fn offer_host_key(&self, act: &Act, id: ServerId, key: &Fingerprint) -> Result<()> {
+        if self.store.offer_host_key(act, id, key).await? {
+            self.events.publish(act.org_id, id, EventKind::ServerChanged);
+        }
         Ok(())
     }
 

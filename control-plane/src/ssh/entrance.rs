@@ -5,6 +5,7 @@ use muster_shared::id::{OrgId, ServerId};
 
 use super::{Connector, Session, SshError};
 use crate::{
+    access::Act,
     clock::Clock,
     error::{Error, ErrorKind},
     servers::{ConnectionOutcome, Fingerprint, Servers, SshTarget},
@@ -64,7 +65,7 @@ impl Entrance {
             Err(EntranceError::Record(_)) => return entered,
         };
         if let Err(EntranceError::Host(SshError::HostKeyMismatch { presented, .. })) = &entered {
-            self.servers.offer_host_key(org, id, presented, self.clock.now_us()).await?;
+            self.servers.offer_host_key(&Act::of_system(org, self.clock.now_us()), id, presented).await?;
         }
         self.servers.record_connection(org, id, outcome, &detail, self.clock.now_us()).await?;
         entered
@@ -80,7 +81,7 @@ impl Entrance {
         let dialled = self.connector.dial(target).await?;
         let (fingerprint, first_contact) = (dialled.host_key.clone(), dialled.first_contact);
         if first_contact {
-            self.servers.record_host_key(org, id, &fingerprint, self.clock.now_us()).await?;
+            self.servers.record_host_key(&Act::of_system(org, self.clock.now_us()), id, &fingerprint).await?;
         }
         tell(Entering::HostKey { fingerprint, first_contact });
         let session = dialled.authenticate().await?;

@@ -14,6 +14,8 @@ use crate::{
 
 /// Servers read at once.
 const SCAN: i64 = 2_500;
+/// The place of the first text to look for among what is bound.
+const FIRST_TEXT: usize = 6;
 const BETWEEN_CELLS: char = '\u{1f}';
 const BETWEEN_SERVERS: char = '\u{1e}';
 
@@ -49,7 +51,8 @@ impl Scanned {
 }
 
 impl Store {
-    /// The `columns` of some servers after `after`, oldest first; of those with `status`, if given.
+    /// The `columns` of some servers after `after`, oldest first; of those with `status`, if given, whose remembered facts
+    /// hold every text of `facts_with`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -57,18 +60,18 @@ impl Store {
         &self,
         org: OrgId,
         status: Option<ServerStatus>,
-        columns: &[Column],
+        (columns, facts_with): (&[Column], &[String]),
         after: Option<&ScanPosition>,
     ) -> Result<Scanned> {
         let (created_at_us, id) = after.map_or((i64::MIN, ""), |after| (after.created_at_us, after.id.as_str()));
-        let row = sqlx::query(AssertSqlSafe(scan(columns)))
+        let query = sqlx::query(AssertSqlSafe(scan(columns, facts_with.len())))
             .bind(org.to_string())
             .bind(created_at_us)
             .bind(id)
             .bind(SCAN)
-            .bind(status.map_or("", ServerStatus::as_str))
-            .fetch_one(self.read())
-            .await?;
+            .bind(status.map_or("", ServerStatus::as_str));
+        let query = facts_with.iter().fold(query, |query, text| query.bind(text.as_str()));
+        let row = query.fetch_one(self.read()).await?;
         let text = row.value::<Option<String>>("lines")?.unwrap_or_default();
         let is_full = row.value::<i64>("servers")? == SCAN;
         let last = text.rsplit(BETWEEN_SERVERS).next().and_then(|line| line.split(BETWEEN_CELLS).next());
@@ -95,15 +98,18 @@ impl Store {
 }
 
 /// The query over constants only: what callers write is bound.
-fn scan(columns: &[Column]) -> String {
+fn scan(columns: &[Column], texts: usize) -> String {
     let cells: String =
         columns.iter().map(|column| format!(" || '{BETWEEN_CELLS}' || COALESCE({}, '')", text_of(*column))).collect();
+    // Both databases know `replace`, and both compare bytes with it; on PostgreSQL it takes half as long as LIKE.
+    let holds = |nth| format!(" AND REPLACE(s.filter_facts, ${nth}, '') <> s.filter_facts");
+    let narrowed: String = (FIRST_TEXT..FIRST_TEXT + texts).map(holds).collect();
     format!(
         "SELECT COUNT(*) AS servers, MAX(r.created_at_us) AS last_created_at_us, \
          string_agg(r.line, '{BETWEEN_SERVERS}' ORDER BY r.created_at_us, r.id) AS lines \
          FROM (SELECT s.created_at_us, s.id, s.id{cells} AS line FROM servers s \
          WHERE s.org_id = $1 AND s.deleted_at_us IS NULL AND (s.created_at_us, s.id) > ($2, $3) \
-         AND ($5 = '' OR s.status = $5) ORDER BY s.created_at_us, s.id LIMIT $4) r"
+         AND ($5 = '' OR s.status = $5){narrowed} ORDER BY s.created_at_us, s.id LIMIT $4) r"
     )
 }
 

@@ -1,12 +1,19 @@
 //! Entries of many agents in one transaction.
 
+use muster_shared::id::{OrgId, ServerId};
+use serde_json::json;
+
 use super::{
-    Result, Store, Tx,
+    Result, SessionOutcome, Store, Tx,
     agents::{close_session, confirm_generation, open_session},
     commands::requeue_commands,
-    observations::keep_facts,
+    observations::{keep_facts, server_name},
 };
-use crate::sessions::{Closing, Entered, Entry};
+use crate::{
+    access::{Act, Actor, Origin},
+    audit::{Action, Record},
+    sessions::{Closing, Entered, Entry, generation::CloneSign},
+};
 
 impl Store {
     /// Writes `entries` in one transaction, and answers what became of each, in their order. Those of one server are
@@ -22,9 +29,25 @@ impl Store {
         for (at, entry) in order {
             entered.push((at, enter(&mut tx, entry, now_us).await?));
         }
+        // Last, and in one order of organisations: a chain's end is what others wait for.
+        let mut clones: Vec<_> = entered.iter().filter_map(|(at, entered)| clone_of(&entries[*at], entered)).collect();
+        clones.sort_unstable_by_key(|(org, server, _)| (*org, *server));
+        for (org, server, sign) in clones {
+            let act = Act { org_id: org, actor: Actor::Host(Some(server)), origin: Origin::default(), at_us: now_us };
+            let name = server_name(&mut tx, org, server).await?;
+            let record = Record::new(&act, Action::AgentQuarantined, server, name);
+            self.append_audit(&mut tx, &record.after(json!({ "sign": sign.as_str() }))).await?;
+        }
         tx.commit().await?;
         entered.sort_unstable_by_key(|(at, _)| *at);
         Ok(entered.into_iter().map(|(_, entered)| entered).collect())
+    }
+}
+
+fn clone_of(entry: &Entry, entered: &Entered) -> Option<(OrgId, ServerId, CloneSign)> {
+    match entered {
+        Entered::Session(SessionOutcome::Clone { org_id, sign }) => Some((*org_id, entry.server(), *sign)),
+        _ => None,
     }
 }
 

@@ -20,6 +20,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (9, "power", include_str!("migrations/0009_power.sql")),
     (10, "filter facts", include_str!("migrations/0010_filter_facts.sql")),
     (11, "containers", include_str!("migrations/0011_containers.sql")),
+    (18, "oidc", include_str!("migrations/0018_oidc.sql")),
     (21, "hardening", include_str!("migrations/0021_hardening.sql")),
 ];
 

@@ -28,6 +28,7 @@ mod ledger;
 mod members;
 mod migrations;
 mod observations;
+mod oidc;
 mod organizations;
 mod power;
 mod projects;

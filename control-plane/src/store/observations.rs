@@ -2,13 +2,17 @@
 
 use muster_shared::id::{OrgId, ServerId};
 use ring::digest::{SHA256, digest};
+use serde_json::json;
 
 use super::{
     Result, Store, Tx, containers, environments::observe, hardening::keep_hardening, power::keep_places,
     rows::Columns as _,
 };
-use crate::audit::Record;
-use crate::servers::{ConnectionRecord, FactsKept, FactsRow, Fingerprint, PreflightRecord, SudoMode};
+use crate::{
+    access::Act,
+    audit::{Action, Record},
+    servers::{ConnectionRecord, FactsKept, FactsRow, Fingerprint, PreflightRecord, SudoMode},
+};
 
 impl Store {
     /// The facts document and when it was collected.
@@ -150,7 +154,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError).
-    pub async fn record_host_key(&self, org: OrgId, id: ServerId, key: &Fingerprint, now_us: i64) -> Result<bool> {
+    pub async fn record_host_key(&self, act: &Act, id: ServerId, key: &Fingerprint) -> Result<bool> {
+        let (org, mut tx) = (act.org_id, self.begin().await?);
         let done = sqlx::query(
             "UPDATE servers SET ssh_host_key_fingerprint = $3, updated_at_us = $4, revision = revision + 1 \
              WHERE org_id = $1 AND id = $2 AND deleted_at_us IS NULL AND ssh_host_key_fingerprint IS NULL",
@@ -158,28 +163,43 @@ impl Store {
         .bind(org.to_string())
         .bind(id.to_string())
         .bind(key.as_str())
-        .bind(now_us)
-        .execute(self.write())
+        .bind(act.at_us)
+        .execute(&mut *tx)
         .await?;
-        Ok(done.rows_affected() == 1)
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        let record = Record::new(act, Action::ServerHostKeyRecorded, id, server_name(&mut tx, org, id).await?);
+        let record = record.after(json!({ "ssh_host_key_fingerprint": key.as_str() }));
+        self.append_audit(&mut tx, &record).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
-    /// Records another host key than the accepted one, for a person to compare.
+    /// Records another host key than the accepted one, for a person to compare; answers whether it is news.
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError).
-    pub async fn offer_host_key(&self, org: OrgId, id: ServerId, key: &Fingerprint, now_us: i64) -> Result<()> {
-        sqlx::query(
+    pub async fn offer_host_key(&self, act: &Act, id: ServerId, key: &Fingerprint) -> Result<bool> {
+        let (org, mut tx) = (act.org_id, self.begin().await?);
+        let done = sqlx::query(
             "UPDATE servers SET ssh_host_key_offered = $3, updated_at_us = $4 \
-             WHERE org_id = $1 AND id = $2 AND deleted_at_us IS NULL",
+             WHERE org_id = $1 AND id = $2 AND deleted_at_us IS NULL AND COALESCE(ssh_host_key_offered, '') <> $3",
         )
         .bind(org.to_string())
         .bind(id.to_string())
         .bind(key.as_str())
-        .bind(now_us)
-        .execute(self.write())
+        .bind(act.at_us)
+        .execute(&mut *tx)
         .await?;
-        Ok(())
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        let record = Record::new(act, Action::ServerHostKeyOffered, id, server_name(&mut tx, org, id).await?);
+        let record = record.after(json!({ "ssh_host_key_offered": key.as_str() }));
+        self.append_audit(&mut tx, &record).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// Makes `key` the accepted host key; answers whether there is such a server.
@@ -260,4 +280,14 @@ pub(super) async fn keep_facts(tx: &mut Tx, facts: &FactsRow) -> Result<FactsKep
 
 fn signed(value: Option<u64>) -> Option<i64> {
     value.map(|value| i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+/// What a server is called, for the record.
+pub(super) async fn server_name(tx: &mut Tx, org: OrgId, id: ServerId) -> Result<String> {
+    let row = sqlx::query("SELECT name FROM servers WHERE org_id = $1 AND id = $2")
+        .bind(org.to_string())
+        .bind(id.to_string())
+        .fetch_optional(&mut **tx)
+        .await?;
+    row.map_or_else(|| Ok(String::new()), |row| row.value("name"))
 }

@@ -3,8 +3,12 @@
 
 use muster_shared::id::UserId;
 
-use super::{Result, Store};
-use crate::audit::Record;
+use super::{
+    Result, Store, Tx,
+    members::take_member,
+    users::{end_sessions, is_elsewhere},
+};
+use crate::{access::Role, audit::Record, users::UserChange};
 
 impl Store {
     /// Keeps the secret of a factor that is being set up; answers false where one is on.
@@ -68,15 +72,33 @@ impl Store {
     /// [`StoreError`](super::StoreError).
     pub async fn disable_totp(&self, user: UserId, record: &Record) -> Result<()> {
         let mut tx = self.begin().await?;
-        for statement in [
-            "UPDATE users SET totp_secret_sealed = NULL, totp_confirmed_at_us = NULL, totp_last_step = NULL WHERE id = $1",
-            "DELETE FROM totp_recovery_codes WHERE user_id = $1",
-        ] {
-            sqlx::query(statement).bind(user.to_string()).execute(&mut *tx).await?;
-        }
+        forget_totp(&mut tx, user).await?;
         self.append_audit(&mut tx, record).await?;
         tx.commit().await?;
         Ok(())
+    }
+
+    /// Takes the factor of a user who lost it away, as `by` may: of a member of this organisation and of no other. Their
+    /// sessions end.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError).
+    pub async fn reset_totp(&self, user: UserId, by: Role, mut record: Record) -> Result<UserChange> {
+        let org = record.act.org_id;
+        let mut tx = self.begin().await?;
+        let Some((name, role)) = take_member(&mut tx, org, user).await? else { return Ok(UserChange::NotThere) };
+        if by != Role::Owner && role == Role::Owner {
+            return Ok(UserChange::OwnersOnly);
+        }
+        if is_elsewhere(&mut tx, org, user).await? {
+            return Ok(UserChange::Elsewhere);
+        }
+        forget_totp(&mut tx, user).await?;
+        end_sessions(&mut tx, user).await?;
+        record.resource.name = name;
+        self.append_audit(&mut tx, &record).await?;
+        tx.commit().await?;
+        Ok(UserChange::Done)
     }
 
     /// Uses up a step of the user's factor and all before it; answers false where it was used.
@@ -111,4 +133,14 @@ impl Store {
         .await?;
         Ok(done.rows_affected() == 1)
     }
+}
+
+async fn forget_totp(tx: &mut Tx, user: UserId) -> Result<()> {
+    for statement in [
+        "UPDATE users SET totp_secret_sealed = NULL, totp_confirmed_at_us = NULL, totp_last_step = NULL WHERE id = $1",
+        "DELETE FROM totp_recovery_codes WHERE user_id = $1",
+    ] {
+        sqlx::query(statement).bind(user.to_string()).execute(&mut **tx).await?;
+    }
+    Ok(())
 }

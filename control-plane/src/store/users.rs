@@ -7,6 +7,7 @@ use sqlx::any::AnyRow;
 use super::{
     Result, Store, Tx,
     members::{insert_membership, take_member},
+    oidc::{delete_identities, insert_identity},
     rows::Columns as _,
 };
 use crate::{
@@ -15,8 +16,10 @@ use crate::{
     users::{Account, Email, NewUser, PasswordHash, UserChange, UserPatch},
 };
 
-const ACCOUNT: &str = "SELECT id, name, email, password_hash, must_change_password, totp_secret_sealed, \
-                       totp_confirmed_at_us FROM users WHERE deleted_at_us IS NULL";
+/// Every account there is; conditions go on with `AND`.
+pub(super) const ACCOUNT: &str = "SELECT u.id, u.name, u.email, u.password_hash, u.must_change_password, \
+                                  u.totp_secret_sealed, u.totp_confirmed_at_us FROM users u \
+                                  WHERE u.deleted_at_us IS NULL";
 
 impl Store {
     /// The user `id` as they sign in.
@@ -24,7 +27,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`](super::StoreError).
     pub async fn account(&self, id: UserId) -> Result<Option<Account>> {
-        let query = sqlx::AssertSqlSafe(format!("{ACCOUNT} AND id = $1"));
+        let query = sqlx::AssertSqlSafe(format!("{ACCOUNT} AND u.id = $1"));
         let row = sqlx::query(query).bind(id.to_string()).fetch_optional(self.read()).await?;
         row.as_ref().map(account).transpose()
     }
@@ -34,7 +37,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`](super::StoreError).
     pub async fn account_named(&self, name: &str) -> Result<Option<Account>> {
-        let query = sqlx::AssertSqlSafe(format!("{ACCOUNT} AND name = $1"));
+        let query = sqlx::AssertSqlSafe(format!("{ACCOUNT} AND u.name = $1"));
         let row = sqlx::query(query).bind(name).fetch_optional(self.read()).await?;
         row.as_ref().map(account).transpose()
     }
@@ -59,6 +62,9 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         insert_membership(&mut tx, act.org_id, user.id, user.role, act.at_us).await?;
+        if let Some(identity) = &user.identity {
+            insert_identity(&mut tx, user.id, identity, act.at_us).await?;
+        }
         self.append_audit(&mut tx, record).await?;
         tx.commit().await?;
         Ok(())
@@ -78,7 +84,7 @@ impl Store {
         if is_elsewhere(&mut tx, org, id).await? {
             return Ok(UserChange::Elsewhere);
         }
-        let query = sqlx::AssertSqlSafe(format!("{ACCOUNT} AND id = $1"));
+        let query = sqlx::AssertSqlSafe(format!("{ACCOUNT} AND u.id = $1"));
         let row = sqlx::query(query).bind(id.to_string()).fetch_one(&mut *tx).await?;
         let was = account(&row)?;
         let name = patch.name.as_ref().map_or(was_name.as_str(), |name| name.as_str());
@@ -142,7 +148,7 @@ impl Store {
     }
 }
 
-async fn is_elsewhere(tx: &mut Tx, org: OrgId, user: UserId) -> Result<bool> {
+pub(super) async fn is_elsewhere(tx: &mut Tx, org: OrgId, user: UserId) -> Result<bool> {
     let row = sqlx::query("SELECT org_id FROM memberships WHERE user_id = $1 AND org_id <> $2 LIMIT 1")
         .bind(user.to_string())
         .bind(org.to_string())
@@ -161,7 +167,7 @@ async fn write_password(tx: &mut Tx, user: UserId, password: &PasswordHash, must
     Ok(())
 }
 
-async fn end_sessions(tx: &mut Tx, user: UserId) -> Result<()> {
+pub(super) async fn end_sessions(tx: &mut Tx, user: UserId) -> Result<()> {
     sqlx::query("DELETE FROM user_sessions WHERE user_id = $1").bind(user.to_string()).execute(&mut **tx).await?;
     Ok(())
 }
@@ -169,6 +175,7 @@ async fn end_sessions(tx: &mut Tx, user: UserId) -> Result<()> {
 /// Ends a user. The row stays, since commands and records name it; the name and everything to sign in with go.
 pub(super) async fn delete_user(tx: &mut Tx, user: UserId, at_us: i64) -> Result<()> {
     end_sessions(tx, user).await?;
+    delete_identities(tx, user).await?;
     sqlx::query("DELETE FROM totp_recovery_codes WHERE user_id = $1").bind(user.to_string()).execute(&mut **tx).await?;
     sqlx::query(
         "UPDATE users SET name = name || ' ' || id, email = NULL, password_hash = NULL, totp_secret_sealed = NULL, \
@@ -181,7 +188,7 @@ pub(super) async fn delete_user(tx: &mut Tx, user: UserId, at_us: i64) -> Result
     Ok(())
 }
 
-fn account(row: &AnyRow) -> Result<Account> {
+pub(super) fn account(row: &AnyRow) -> Result<Account> {
     Ok(Account {
         id: row.parsed("id")?,
         name: row.value::<&str>("name")?.into(),

@@ -18,8 +18,10 @@ use crate::{
     audit::{Action, Record},
     error::{Error, ErrorKind},
     keyring::Keyring,
+    members::{Member, may_give},
+    percent,
     store::Store,
-    users::{Account, Tries, Try, Users},
+    users::{Account, Tries, Try, UserChange, Users},
 };
 
 /// What RFC 4226 (4, R6) recommends.
@@ -74,7 +76,7 @@ impl Totp {
             return Err(already_on());
         }
         let text = code::base32(secret.as_ref());
-        let uri = format!("otpauth://totp/{ISSUER}:{}?secret={text}&issuer={ISSUER}", escaped(&account.name));
+        let uri = format!("otpauth://totp/{ISSUER}:{}?secret={text}&issuer={ISSUER}", percent::encoded(&account.name));
         Ok(Enrolling { secret: SecretString::from(text), otpauth_uri: SecretString::from(uri) })
     }
 
@@ -123,7 +125,7 @@ impl Totp {
         caller.require_whole()?;
         let account = self.users.prove(caller, act, password).await?;
         if !account.has_totp {
-            return Err(Error::new(ErrorKind::Precondition, "totp_off", "there is no second factor"));
+            return Err(off());
         }
         let attempt = Try::new(&account.name, act.origin.address);
         self.tries.begin(attempt, act.at_us)?;
@@ -133,6 +135,30 @@ impl Totp {
         self.tries.succeeded(attempt);
         let record = Record::new(act, Action::UserTotpDisabled, account.id, &account.name);
         Ok(self.store.disable_totp(account.id, &record).await?)
+    }
+
+    /// Takes the factor of a member who lost it away, as `by` may; their sessions end. Whoever signs in as them afterwards
+    /// has proven the first factor only, so an admin should know whom they talk to.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Precondition`] where it is off, for the caller's own, and for a user of other
+    /// organisations, too; [`ErrorKind::PermissionDenied`]: only an owner changes owners.
+    pub async fn reset(&self, act: &Act, by: &Principal, user: UserId) -> Result<Member, Error> {
+        let not_there = || Error::not_found("user");
+        let member = self.store.member(act.org_id, user).await?.ok_or_else(not_there)?;
+        if user == by.user_id {
+            let detail = "this is your own second factor: POST /api/v1/me/totp/disable turns it off";
+            return Err(Error::new(ErrorKind::Precondition, "own_factor", detail));
+        }
+        may_give(by, member.role)?;
+        if !member.has_totp {
+            return Err(off());
+        }
+        let record = Record::new(act, Action::UserTotpReset, user, "");
+        match self.store.reset_totp(user, by.role, record).await? {
+            UserChange::Done => self.store.member(act.org_id, user).await?.ok_or_else(not_there),
+            refused => Err(refused.into_error()),
+        }
     }
 
     /// Whether `given` is a code that is good now and was not used before, or a recovery code that was not; it is used by
@@ -181,16 +207,12 @@ fn recovery_hash(given: &str) -> Vec<u8> {
     digest(&SHA256, plain.as_bytes()).as_ref().to_vec()
 }
 
-/// A user's name in a URI.
-fn escaped(name: &str) -> String {
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
-    name.bytes()
-        .map(|byte| if is_plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
-}
-
 fn already_on() -> Error {
     Error::new(ErrorKind::Precondition, "totp_on", "a second factor is on already: turn it off first")
+}
+
+fn off() -> Error {
+    Error::new(ErrorKind::Precondition, "totp_off", "there is no second factor")
 }
 
 fn wrong_code() -> Error {
@@ -206,10 +228,5 @@ mod tests {
         assert_eq!(grouped("ABCDEFGHIJKLMNOP"), "ABCD-EFGH-IJKL-MNOP");
         assert_eq!(recovery_hash("abcd efgh-IJKL-mnop "), recovery_hash("ABCDEFGHIJKLMNOP"));
         assert_ne!(recovery_hash("ABCDEFGHIJKLMNOQ"), recovery_hash("ABCDEFGHIJKLMNOP"));
-    }
-
-    #[test]
-    fn names_can_stand_in_a_uri() {
-        assert_eq!(escaped("ada+x@example.com"), "ada%2Bx%40example.com");
     }
 }

@@ -93,22 +93,37 @@ impl UserSessions {
             counted("denied");
             return Err(denied());
         };
-        if account.has_totp {
-            let Some(code) = &shown.code else {
-                counted("code_missing");
-                let detail =
-                    "the code of the second factor is needed: send `totp_code`, or a recovery code in its place";
-                return Err(Error::new(ErrorKind::Unauthenticated, "totp_required", detail));
-            };
-            if !self.totp.accepts(&account, code, now_us).await? {
-                self.deny(&account, "code", browser, now_us);
-                counted("denied");
-                return Err(denied());
-            }
-        }
+        self.require_code(&account, shown.code.as_deref(), browser, now_us).await?;
         let opened = self.open(&account, "password", browser, now_us).await?;
         self.tries.succeeded(attempt);
         Ok(opened)
+    }
+
+    /// Goes on only with the code of the account's second factor, where it has one. It is used by that.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unauthenticated`]: `totp_required` when the code is missing, else `invalid_credentials`.
+    pub async fn require_code(
+        &self,
+        account: &Account,
+        code: Option<&str>,
+        browser: &Browser,
+        now_us: i64,
+    ) -> Result<(), Error> {
+        if !account.has_totp {
+            return Ok(());
+        }
+        let Some(code) = code else {
+            counted("code_missing");
+            let detail = "the code of the second factor is needed: send `totp_code`, or a recovery code in its place";
+            return Err(Error::new(ErrorKind::Unauthenticated, "totp_required", detail));
+        };
+        if self.totp.accepts(account, code, now_us).await? {
+            return Ok(());
+        }
+        self.deny(account, "code", browser, now_us);
+        counted("denied");
+        Err(denied())
     }
 
     /// Opens a session for the user of `account`, who proved who they are by `means`.

@@ -20,7 +20,9 @@ use crate::{
     access::{Act, Credential, Principal, Role},
     audit::{Action, Record},
     error::{Error, ErrorKind},
+    events::{EventKind, Events},
     members::{Member, may_give, owners_only},
+    oidc::Identity,
     store::{Store, StoreError},
 };
 
@@ -56,6 +58,8 @@ pub struct NewUser {
     pub password: Option<PasswordHash>,
     pub must_change_password: bool,
     pub role: Role,
+    /// As an OpenID provider knows them, where that made them a user.
+    pub identity: Option<Identity>,
 }
 
 /// What about a user shall change.
@@ -87,10 +91,26 @@ pub enum UserChange {
     Elsewhere,
 }
 
+impl UserChange {
+    /// Why nothing was changed.
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            Self::Done => Error::internal("a change that was made is no error"),
+            Self::NotThere => Error::not_found("user"),
+            Self::OwnersOnly => owners_only(),
+            Self::Elsewhere => {
+                let detail = "this user is a member of another organization, too: only they can change their account";
+                Error::new(ErrorKind::Precondition, "member_elsewhere", detail)
+            }
+        }
+    }
+}
+
 /// The users. Clones share the store.
 #[derive(Debug, Clone)]
 pub struct Users {
     store: Store,
+    events: Events,
     passwords: Passwords,
     tries: Tries,
 }
@@ -98,8 +118,8 @@ pub struct Users {
 impl Users {
     /// The users in `store`.
     #[must_use]
-    pub fn new(store: Store, passwords: Passwords, tries: Tries) -> Self {
-        Self { store, passwords, tries }
+    pub fn new((store, events): (Store, Events), passwords: Passwords, tries: Tries) -> Self {
+        Self { store, events, passwords, tries }
     }
 
     /// Makes a user who is a member of the organisation acted in, as `by` may.
@@ -120,6 +140,7 @@ impl Users {
             name: create.name,
             email: create.email,
             role: create.role,
+            identity: None,
         };
         let record = Record::new(act, Action::UserCreated, user.id, &user.name).after(json!({
             "name": user.name.as_str(),
@@ -128,6 +149,7 @@ impl Users {
             "password": user.password.as_ref().map(|_| "kept"),
         }));
         self.store.insert_user(&user, &record).await.map_err(taken)?;
+        self.events.publish(act.org_id, None, EventKind::MemberChanged(user.id));
         Ok(Member {
             user_id: user.id,
             name: user.name.to_string(),
@@ -164,13 +186,11 @@ impl Users {
         let patch = UserPatch { name: update.name, email: update.email, password };
         let record = Record::new(act, Action::UserUpdated, id, "");
         match self.store.update_user(id, &patch, by.role, record).await.map_err(taken)? {
-            UserChange::Done => self.store.member(act.org_id, id).await?.ok_or_else(not_there),
-            UserChange::NotThere => Err(not_there()),
-            UserChange::OwnersOnly => Err(owners_only()),
-            UserChange::Elsewhere => {
-                let detail = "this user is a member of another organization, too: only they can change their account";
-                Err(Error::new(ErrorKind::Precondition, "member_elsewhere", detail))
+            UserChange::Done => {
+                self.events.publish(act.org_id, None, EventKind::MemberChanged(id));
+                self.store.member(act.org_id, id).await?.ok_or_else(not_there)
             }
+            refused => Err(refused.into_error()),
         }
     }
 

@@ -45,6 +45,12 @@ impl ScratchDatabase {
         }
     }
 
+    /// Its address, for what opens it as the control plane does.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// What `--database-url` gets; `None` where the default in the data directory serves.
     pub(super) fn url(&self) -> Option<&str> {
         self.made_on.is_some().then_some(self.address.as_str())

@@ -6,19 +6,20 @@ use axum::body::{Body, BodyDataStream};
 use futures_util::StreamExt as _;
 use http::{Request, StatusCode};
 use muster_shared::{
-    id::{CommandId, OrgId, ServerId},
+    id::{CommandId, EnvironmentId, OrgId, ProjectId, ServerId, UserId},
     wire,
 };
 use prost::Message as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 use tower::ServiceExt as _;
 
 use crate::{
-    access::Role,
+    access::{Act, Role},
     api::test_api::Api,
     events::{EventKind, KEPT},
     metrics::Summary,
+    projects::Scope,
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -179,6 +180,75 @@ async fn another_role_ends_the_stream_and_sees_its_own_events_only() {
     let told = reader.next().await.expect("an event");
     assert_eq!((told.event.as_str(), number(&told.id.expect("an id"))), ("server_changed", 3));
     assert_eq!(Reader::open(&api, &api.owner, "?samples=true", None).await.err(), Some(StatusCode::FORBIDDEN));
+}
+
+#[tokio::test]
+async fn a_project_role_hears_of_its_own_projects_only() {
+    let api = Api::open().await;
+    let (_, me) = api.call("GET", "/api/v1/me", &Value::Null).await;
+    let project = async |name: &str| {
+        let (_, made) = api.call("POST", "/api/v1/projects", &json!({ "name": name })).await;
+        made["id"].as_str().and_then(|id| id.parse::<ProjectId>().ok()).expect("a project")
+    };
+    let (own, other) = (project("own").await, project("other").await);
+    let member = format!("/api/v1/projects/{own}/members/{}", me["id"].as_str().expect("an id"));
+    assert_eq!(api.call("PUT", &member, &json!({})).await.0, StatusCode::NO_CONTENT);
+    let org = org(&api).await;
+    api.app.store.set_roles(org, Role::ProjectMember).await;
+    let mut reader = Reader::ready(&api).await;
+    let server = ServerId::generate();
+    let tell = |project| {
+        let environment = EnvironmentId::generate();
+        api.app.events.publish(org, server, EventKind::EnvironmentChanged { environment, project });
+        api.app.events.publish(org, None, EventKind::ProjectChanged(project));
+        environment
+    };
+    api.app.events.publish(org, None, EventKind::MemberChanged(UserId::generate()));
+    tell(other);
+    let environment = tell(own);
+    let told = reader.next().await.expect("an event");
+    assert_eq!((told.event.as_str(), &told.data["server_id"]), ("environment_changed", &json!(server.to_string())));
+    assert_eq!(told.data["environment_id"], environment.to_string(), "and not the one of another project");
+    assert_eq!(told.data["project_id"], own.to_string());
+    let told = reader.next().await.expect("an event");
+    assert_eq!((told.event.as_str(), &told.data["project_id"]), ("project_changed", &json!(own.to_string())));
+    // Who does not belong to it any more hears no more of it.
+    let act = Act::of_system(org, 1);
+    let found = api.app.store.project(org, Scope::Organization, own).await.expect("read").expect("there");
+    let user = me["id"].as_str().and_then(|id| id.parse().ok()).expect("an id");
+    assert!(api.app.store.remove_project_member(&act, &found, user).await.expect("removed"));
+    tell(own);
+    change(&api, org, 1);
+    assert_eq!(reader.next().await.expect("an event").event, "server_changed");
+}
+
+#[tokio::test]
+async fn whatever_changes_is_told_to_those_who_may_list_it() {
+    let api = Api::open().await;
+    let mut reader = Reader::ready(&api).await;
+    let (_, project) = api.call("POST", "/api/v1/projects", &json!({ "name": "shop" })).await;
+    let told = reader.next().await.expect("an event");
+    assert_eq!((told.event.as_str(), &told.data["project_id"]), ("project_changed", &project["id"]));
+    let environment = json!({ "name": "production", "cpu_cores": 1, "ram_mb": 1024, "disk_gb": 10 });
+    let (_, made) = api.call("POST", "/api/v1/projects/shop/environments", &environment).await;
+    let told = reader.next().await.expect("an event");
+    assert_eq!((told.event.as_str(), &told.data["environment_id"]), ("environment_changed", &made["id"]));
+    assert_eq!(
+        (&told.data["server_id"], &told.data["project_id"]),
+        (&Value::Null, &project["id"]),
+        "it is on no server"
+    );
+    let (_, user) = api.call("POST", "/api/v1/users", &json!({ "name": "ada" })).await;
+    for (method, path, body) in [
+        ("PATCH", "/api/v1/organizations/{}/members/ada", json!({ "role": "admin" })),
+        ("DELETE", "/api/v1/organizations/{}/members/ada", Value::Null),
+    ] {
+        let told = reader.next().await.expect("an event");
+        assert_eq!((told.event.as_str(), &told.data["user_id"]), ("member_changed", &user["id"]));
+        let path = path.replace("{}", &org(&api).await.to_string());
+        assert!(api.call(method, &path, &body).await.0.is_success(), "{method} {path}");
+    }
+    assert_eq!(reader.next().await.expect("an event").event, "member_changed");
 }
 
 #[tokio::test]

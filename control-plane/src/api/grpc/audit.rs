@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     api::model::{
-        audit::{AuditEnd, AuditVerified, ExportedEntry, Link, known_words},
+        audit::{AuditEnd, AuditVerified, Link, known_words},
         time::Time,
     },
     error::Error,
@@ -35,9 +35,7 @@ pub(super) async fn list(call: Call<wire::ListAuditRequest>) -> Result<wire::Lis
     };
     known_words(&filter)?;
     let entries = call.app.audit.list(call.caller.org_id, &filter).await?;
-    Ok(wire::ListAuditResponse {
-        entries: entries.into_iter().map(|entry| ExportedEntry::from(entry).into()).collect(),
-    })
+    Ok(wire::ListAuditResponse { entries: entries.into_iter().map(Into::into).collect() })
 }
 
 pub(super) async fn export(call: Call<wire::ExportAuditRequest>) -> Result<Answers<wire::AuditChainItem>> {

@@ -442,6 +442,10 @@ impl FleetService for Fleet {
         answer(users::update(self.call(request)?).await)
     }
 
+    async fn reset_user_totp(&self, request: Request<wire::ResetUserTotpRequest>) -> Answer<wire::User> {
+        answer(users::reset_totp(self.call(request)?).await)
+    }
+
     async fn delete_user(&self, request: Request<wire::DeleteUserRequest>) -> Answer<wire::DeleteUserResponse> {
         answer(users::delete(self.call(request)?).await)
     }

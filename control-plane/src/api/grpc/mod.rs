@@ -12,6 +12,8 @@ mod fleet;
 mod hardening;
 mod join_tokens;
 mod keyring;
+#[cfg(test)]
+mod matrix_tests;
 mod members;
 mod monitoring;
 mod organizations;

@@ -1,7 +1,7 @@
 //! Every method of the service as its descriptor lists it: who gets in, and what the others may see.
 
 use axum::body::Body;
-use http::{Request, Response};
+use http::Request;
 use http_body_util::BodyExt as _;
 use muster_shared::wire;
 use prost::Message as _;
@@ -15,7 +15,7 @@ use crate::api::test_api::Api;
 const FINGERPRINT: &str = "SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg";
 
 /// The methods and the messages they take.
-fn methods() -> Vec<(MethodDescriptorProto, DescriptorProto)> {
+pub(super) fn methods() -> Vec<(MethodDescriptorProto, DescriptorProto)> {
     let files = FileDescriptorSet::decode(wire::DESCRIPTORS).expect("descriptors");
     let services = files.file.iter().flat_map(|file| &file.service);
     let fleet = services.clone().find(|service| service.name() == "FleetService").expect("the service");
@@ -28,7 +28,7 @@ fn methods() -> Vec<(MethodDescriptorProto, DescriptorProto)> {
 }
 
 /// A message whose fields `fields` are these texts, framed as gRPC frames it.
-fn framed(fields: &[(i32, &str)]) -> Vec<u8> {
+pub(super) fn framed(fields: &[(i32, &str)]) -> Vec<u8> {
     let mut message = Vec::new();
     for (number, text) in fields {
         message.push((u8::try_from(*number).expect("a small number") << 3) | 2);
@@ -40,27 +40,11 @@ fn framed(fields: &[(i32, &str)]) -> Vec<u8> {
 }
 
 async fn call(api: &Api, method: &str, token: Option<&str>, body: Vec<u8>) -> (Code, Vec<u8>) {
-    let request = Request::builder()
-        .method("POST")
-        .uri(format!("http://fleet.example.com/muster.v1.FleetService/{method}"))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers");
-    let request = match token {
-        Some(token) => request.header("authorization", format!("Bearer {token}")),
-        None => request,
-    };
-    let response: Response<_> =
-        api.router.clone().oneshot(request.body(Body::from(body)).expect("a request")).await.expect("an answer");
-    let in_head = response.headers().get("grpc-status").cloned();
-    if let Some(status) = in_head {
-        return (code(&status), Vec::new());
-    }
-    let collected = response.into_body().collect().await.expect("a body");
-    let status = collected.trailers().and_then(|trailers| trailers.get("grpc-status")).cloned().expect("a status");
-    (code(&status), collected.to_bytes().to_vec())
+    let (code, body) = api.call_grpc(token, method, body).await;
+    (code, if code == Code::Ok { body } else { Vec::new() })
 }
 
-fn code(status: &http::HeaderValue) -> Code {
+pub(super) fn code(status: &http::HeaderValue) -> Code {
     Code::from(status.to_str().expect("digits").parse::<i32>().expect("a number"))
 }
 

@@ -35,6 +35,12 @@ pub(super) async fn update(mut call: Call<wire::UpdateUserRequest>) -> Result<wi
     Ok(User::of(&member).into())
 }
 
+pub(super) async fn reset_totp(call: Call<wire::ResetUserTotpRequest>) -> Result<wire::User> {
+    let id = call.app.members.resolve(call.caller.org_id, &call.request.user).await?.user_id;
+    let member = call.app.totp.reset(&call.act(), &call.caller, id).await?;
+    Ok(User::of(&member).into())
+}
+
 pub(super) async fn delete(call: Call<wire::DeleteUserRequest>) -> Result<wire::DeleteUserResponse> {
     let id = call.app.members.resolve(call.caller.org_id, &call.request.user).await?.user_id;
     call.app.members.remove(&call.act(), call.caller.role, id).await?;

@@ -81,34 +81,11 @@ pub struct AuditVerified {
     pub end: Option<AuditEnd>,
 }
 
-/// An entry in an exported chain: every field as it was hashed, so that states are texts of JSON and absent ones empty.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ExportedEntry {
-    pub seq: u64,
-    pub at_us: i64,
-    pub organization_id: String,
-    pub actor_kind: String,
-    pub actor_id: String,
-    pub actor_name: String,
-    pub credential: String,
-    pub source_address: String,
-    pub request_id: String,
-    pub action: String,
-    pub resource_type: String,
-    pub resource_id: String,
-    pub resource_name: String,
-    pub before: String,
-    pub after: String,
-    pub previous_hash: String,
-    pub hash: String,
-}
-
 /// A line of an exported chain.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Link {
-    Entry(Box<ExportedEntry>),
+    Entry(Box<Entry>),
     End(AuditEnd),
 }
 
@@ -159,57 +136,6 @@ impl AuditEntry {
     }
 }
 
-impl From<Entry> for ExportedEntry {
-    fn from(entry: Entry) -> Self {
-        Self {
-            seq: entry.seq,
-            at_us: entry.at_us,
-            organization_id: entry.org_id.to_string(),
-            actor_kind: entry.actor_kind,
-            actor_id: entry.actor_id,
-            actor_name: entry.actor_name,
-            credential: entry.credential,
-            source_address: entry.source_address,
-            request_id: entry.request_id,
-            action: entry.action,
-            resource_type: entry.resource_type,
-            resource_id: entry.resource_id,
-            resource_name: entry.resource_name,
-            before: entry.before,
-            after: entry.after,
-            previous_hash: hex::encode(entry.previous_hash),
-            hash: hex::encode(entry.hash),
-        }
-    }
-}
-
-impl ExportedEntry {
-    /// The entry as the chain has it; `None` where an id or a hash is none.
-    #[must_use]
-    pub fn into_entry(self) -> Option<Entry> {
-        let hash = |text: &str| hex::decode(text).ok()?.try_into().ok();
-        Some(Entry {
-            org_id: self.organization_id.parse().ok()?,
-            seq: self.seq,
-            at_us: self.at_us,
-            previous_hash: hash(&self.previous_hash)?,
-            hash: hash(&self.hash)?,
-            actor_kind: self.actor_kind,
-            actor_id: self.actor_id,
-            actor_name: self.actor_name,
-            credential: self.credential,
-            source_address: self.source_address,
-            request_id: self.request_id,
-            action: self.action,
-            resource_type: self.resource_type,
-            resource_id: self.resource_id,
-            resource_name: self.resource_name,
-            before: self.before,
-            after: self.after,
-        })
-    }
-}
-
 impl AuditVerified {
     /// `verified` as callers see it.
     #[must_use]
@@ -234,7 +160,7 @@ impl Link {
     #[must_use]
     pub fn of(link: ChainLink, verifier: &HeadVerifier) -> Self {
         match link {
-            ChainLink::Entry(entry) => Self::Entry(Box::new(ExportedEntry::from(*entry))),
+            ChainLink::Entry(entry) => Self::Entry(entry),
             ChainLink::End(head, signature) => Self::End(AuditEnd {
                 organization_id: head.org_id.to_string(),
                 seq: head.seq,
@@ -246,12 +172,12 @@ impl Link {
     }
 }
 
-impl From<ExportedEntry> for wire::AuditEntry {
-    fn from(entry: ExportedEntry) -> Self {
+impl From<Entry> for wire::AuditEntry {
+    fn from(entry: Entry) -> Self {
         Self {
             seq: entry.seq,
             at_us: entry.at_us,
-            organization_id: entry.organization_id,
+            organization_id: entry.org_id.to_string(),
             actor_kind: entry.actor_kind,
             actor_id: entry.actor_id,
             actor_name: entry.actor_name,
@@ -264,34 +190,38 @@ impl From<ExportedEntry> for wire::AuditEntry {
             resource_name: entry.resource_name,
             before: entry.before,
             after: entry.after,
-            previous_hash: hex::decode(entry.previous_hash).unwrap_or_default(),
-            hash: hex::decode(entry.hash).unwrap_or_default(),
+            previous_hash: entry.previous_hash.to_vec(),
+            hash: entry.hash.to_vec(),
         }
     }
 }
 
-impl From<wire::AuditEntry> for ExportedEntry {
-    fn from(entry: wire::AuditEntry) -> Self {
-        Self {
-            seq: entry.seq,
-            at_us: entry.at_us,
-            organization_id: entry.organization_id,
-            actor_kind: entry.actor_kind,
-            actor_id: entry.actor_id,
-            actor_name: entry.actor_name,
-            credential: entry.credential,
-            source_address: entry.source_address,
-            request_id: entry.request_id,
-            action: entry.action,
-            resource_type: entry.resource_type,
-            resource_id: entry.resource_id,
-            resource_name: entry.resource_name,
-            before: entry.before,
-            after: entry.after,
-            previous_hash: hex::encode(entry.previous_hash),
-            hash: hex::encode(entry.hash),
-        }
-    }
+/// The entry as the chain has it.
+///
+/// # Errors
+/// Its number, where an id or a hash is none.
+pub fn of_wire(entry: wire::AuditEntry) -> Result<Entry, u64> {
+    let seq = entry.seq;
+    let damaged = |_| seq;
+    Ok(Entry {
+        org_id: entry.organization_id.parse().map_err(|_| seq)?,
+        seq,
+        at_us: entry.at_us,
+        previous_hash: entry.previous_hash.try_into().map_err(damaged)?,
+        hash: entry.hash.try_into().map_err(damaged)?,
+        actor_kind: entry.actor_kind,
+        actor_id: entry.actor_id,
+        actor_name: entry.actor_name,
+        credential: entry.credential,
+        source_address: entry.source_address,
+        request_id: entry.request_id,
+        action: entry.action,
+        resource_type: entry.resource_type,
+        resource_id: entry.resource_id,
+        resource_name: entry.resource_name,
+        before: entry.before,
+        after: entry.after,
+    })
 }
 
 impl From<AuditEnd> for wire::AuditEnd {
@@ -336,10 +266,12 @@ mod tests {
         let record = Record::new(&act, Action::ServerUpdated, "1", "web \u{1f980} \"1\"");
         let record = record.change(&json!({ "b": 1.5, "a": null }), &json!({ "b": 2, "a": "\u{2028}" }));
         let entry = Entry::following(&record, 7, GENESIS);
-        let json = serde_json::to_string(&ExportedEntry::from(entry.clone())).expect("JSON");
-        let read: ExportedEntry = serde_json::from_str(&json).expect("reads");
-        assert_eq!(ExportedEntry::from(wire::AuditEntry::from(read.clone())), read);
-        assert_eq!(read.into_entry().as_ref(), Some(&entry));
+        let json = serde_json::to_string(&entry).expect("JSON");
+        assert!(json.contains(&format!("\"hash\":\"{}\"", hex::encode(entry.hash))), "{json}");
+        assert_eq!(serde_json::from_str::<Entry>(&json).expect("reads"), entry);
+        assert_eq!(of_wire(wire::AuditEntry::from(entry.clone())), Ok(entry.clone()));
+        let damaged = wire::AuditEntry { hash: vec![0; 31], ..wire::AuditEntry::from(entry.clone()) };
+        assert_eq!(of_wire(damaged), Err(7));
         assert_eq!(AuditEntry::of(&entry).after, Some(json!({ "a": "\u{2028}", "b": 2 })));
         assert_eq!(entry.computed_hash(), entry.hash);
     }

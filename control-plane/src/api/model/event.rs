@@ -13,13 +13,21 @@ use super::{command::Command, filled, server::Vm, summary::Summary};
 }))]
 pub struct FleetEvent {
     /// `ready`, `server_created`, `server_changed`, `server_deleted`, `health_changed`, `hardening_changed`, `agent_online`,
-    /// `agent_offline`, `command_changed`, `sample`, `reset` or `closed`.
+    /// `agent_offline`, `environment_changed`, `project_changed`, `member_changed`, `command_changed`, `sample`, `reset` or
+    /// `closed`.
     pub event: String,
     /// To be shown as `Last-Event-ID` to go on after this event; samples have none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment_id: Option<String>,
+    /// Of an environment's event: the project it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<Box<Vm>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,6 +53,9 @@ impl From<FleetEvent> for wire::FleetEvent {
             summary: event.summary.map(Into::into),
             code: event.code.unwrap_or_default(),
             detail: event.detail.unwrap_or_default(),
+            environment_id: event.environment_id.unwrap_or_default(),
+            project_id: event.project_id.unwrap_or_default(),
+            user_id: event.user_id.unwrap_or_default(),
         }
     }
 }
@@ -60,6 +71,9 @@ impl From<wire::FleetEvent> for FleetEvent {
             summary: event.summary.map(Into::into),
             code: filled(event.code),
             detail: filled(event.detail),
+            environment_id: filled(event.environment_id),
+            project_id: filled(event.project_id),
+            user_id: filled(event.user_id),
         }
     }
 }

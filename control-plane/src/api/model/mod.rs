@@ -20,6 +20,7 @@ pub mod me;
 pub mod member;
 pub mod nullable;
 pub mod number;
+pub mod oidc;
 pub mod organization;
 mod people_wire;
 pub mod power;

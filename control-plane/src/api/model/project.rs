@@ -128,7 +128,7 @@ impl ProjectCreate {
     pub fn into_project(self) -> Result<NewProject, Error> {
         Ok(NewProject {
             name: field("name", &self.name)?,
-            slug: optional("slug", self.slug)?,
+            slug: self.slug.map(|slug| field("slug", &slug)).transpose()?,
             description: optional("description", self.description)?.unwrap_or_default(),
             odoo_version: optional("odoo_version", self.odoo_version)?.unwrap_or_default(),
         })
@@ -213,6 +213,17 @@ impl From<wire::Project> for Project {
 
 impl From<ProjectMember> for wire::ProjectMember {
     fn from(member: ProjectMember) -> Self {
+        Self {
+            user_id: member.user_id,
+            user_name: member.user_name,
+            role: member.role,
+            added_at: member.added_at.map(Into::into),
+        }
+    }
+}
+
+impl From<wire::ProjectMember> for ProjectMember {
+    fn from(member: wire::ProjectMember) -> Self {
         Self {
             user_id: member.user_id,
             user_name: member.user_name,

@@ -170,3 +170,29 @@ impl From<QuotaUse> for wire::QuotaUse {
         }
     }
 }
+
+impl From<wire::Quota> for Quota {
+    fn from(quota: wire::Quota) -> Self {
+        Self {
+            organization_id: quota.organization_id,
+            total_cpu_quota: quota.total_cpu_quota,
+            total_ram_quota_mb: quota.total_ram_quota_mb,
+            total_disk_quota_gb: quota.total_disk_quota_gb,
+            servers: quota.servers.unwrap_or_default().into(),
+            environments: quota.environments.unwrap_or_default().into(),
+        }
+    }
+}
+
+impl From<wire::QuotaUse> for QuotaUse {
+    fn from(used: wire::QuotaUse) -> Self {
+        Self {
+            cpu_cores_used: used.cpu_cores_used,
+            cpu_cores_left: used.cpu_cores_left,
+            ram_mb_used: used.ram_mb_used,
+            ram_mb_left: used.ram_mb_left,
+            disk_gb_used: used.disk_gb_used,
+            disk_gb_left: used.disk_gb_left,
+        }
+    }
+}

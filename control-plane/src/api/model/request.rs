@@ -142,7 +142,7 @@ struct Secrets {
 impl Secrets {
     /// The login. Beside a key, a password is what sudo asks for.
     fn into_login(mut self) -> Result<Option<SshLogin>> {
-        match self.key_pair.take().filter(|id| !id.is_empty()) {
+        match self.key_pair.take() {
             Some(id) => self.into_key_pair(&id).map(Some),
             None => Ok(self.into_auth()?.map(SshLogin::Own)),
         }

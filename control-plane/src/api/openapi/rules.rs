@@ -12,6 +12,9 @@ pub(super) fn constrain(components: &mut Value) {
     if let Some(schema) = components.pointer_mut("/schemas/EnvironmentCreate") {
         schema["allOf"] = json!([sizes()]);
     }
+    if let Some(schema) = components.pointer_mut("/schemas/SshPasswordUpdate") {
+        schema["allOf"] = json!([{ "properties": { "ssh_password": { "minLength": 1 } } }]);
+    }
     if let Some(schema) = components.pointer_mut("/schemas/SshKeyUpdate") {
         schema["allOf"] = json!([key()]);
     }

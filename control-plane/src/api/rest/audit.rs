@@ -164,7 +164,6 @@ mod tests {
         for link in lines {
             match link {
                 Link::Entry(entry) => {
-                    let entry = entry.into_entry().expect("an entry");
                     verifier.get_or_insert_with(|| Verifier::new(entry.org_id)).entry(&entry);
                 }
                 Link::End(shown) => end = Some(shown),

@@ -13,7 +13,6 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
-use rust_embed::RustEmbed;
 
 use super::problem::Problem;
 use crate::error::Error;
@@ -28,7 +27,9 @@ const MISSING: &str = include_str!("dashboard/missing.html");
 // The derived code keeps the folder's path in a cell, in builds that read from the disk.
 #[allow(clippy::disallowed_types)]
 mod files {
-    #[derive(rust_embed::RustEmbed)]
+    use rust_embed::RustEmbed;
+
+    #[derive(RustEmbed)]
     #[folder = "dashboard/dist"]
     pub(super) struct Files;
 }

@@ -14,66 +14,12 @@ use super::{
     tests::{filled, method},
     *,
 };
-use crate::{access::Role, api::test_api::Api};
-
-/// In every name of the organisation whose things are asked for.
-const CANARY: &str = "canary";
-const PASSWORD: &str = "correct horse battery";
-const OTHER_PASSWORD: &str = "staple battery horse";
-/// An id that nothing has.
-const NOBODY: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
-const FINGERPRINT: &str = "SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg";
-
-/// The things of one organisation, one of each kind.
-struct World {
-    api: Api,
-    organization: String,
-    server: String,
-    project: String,
-    environment: String,
-    join_token: String,
-    key_pair: String,
-    user: String,
-    api_token: String,
-}
+use crate::{
+    access::Role,
+    api::test_world::{FINGERPRINT, NOBODY, PASSWORD, World},
+};
 
 impl World {
-    async fn new() -> Self {
-        let api = Api::open().await;
-        let make = async |path: &str, body: Value| {
-            let request = Request::builder()
-                .method("POST")
-                .uri(path)
-                .header("host", "fleet.example.com:8443")
-                .header("authorization", format!("Bearer {}", api.owner))
-                .header(CONTENT_TYPE, "application/json");
-            let (status, made) = api.send(request, body.to_string()).await;
-            assert!(status.is_success(), "{path}: {made}");
-            let made: Value = serde_json::from_str(&made).expect("JSON");
-            made["id"].as_str().expect("an id").to_owned()
-        };
-        let (_, me) = api.call("GET", "/api/v1/me", &Value::Null).await;
-        let organization = me["organization_id"].as_str().expect("an id").to_owned();
-        let login = json!({ "name": "canary-server", "ipv4_address": "203.0.113.10", "ssh_password": "canary-secret" });
-        let environment = json!({ "name": "canary-env", "cpu_cores": 1, "ram_mb": 1024, "disk_gb": 10 });
-        let user = json!({ "name": "canary-user", "password": PASSWORD, "role": "member" });
-        let server = make("/api/v1/vms", login).await;
-        let project = make("/api/v1/projects", json!({ "name": "canary-project" })).await;
-        let environment = make(&format!("/api/v1/projects/{project}/environments"), environment).await;
-        let join_token = make("/api/v1/join-tokens", json!({ "server_name": "canary-joined" })).await;
-        let keys = format!("/api/v1/organizations/{organization}/ssh-keys");
-        let key_pair = make(&keys, json!({ "name": "canary-keys", "key_type": "ed25519" })).await;
-        let user = make("/api/v1/users", user).await;
-        let api_token = make("/api/v1/tokens", json!({ "name": "canary-token" })).await;
-        Self { organization, server, project, environment, join_token, key_pair, user, api_token, api }
-    }
-
-    /// Everything that nobody of another organisation may be told.
-    fn secrets(&self) -> [&str; 9] {
-        let Self { organization, server, project, environment, join_token, key_pair, user, api_token, .. } = self;
-        [CANARY, organization, server, project, environment, join_token, key_pair, user, api_token]
-    }
-
     /// The path of `route` with this organisation's ids in it.
     fn path(&self, route: &Route) -> String {
         filled(&route.path, |name| {
@@ -95,35 +41,6 @@ impl World {
             };
             id.clone()
         })
-    }
-
-    /// The token of a new user with `role` in the organisation of the owner with `owner_token`.
-    async fn token(&self, owner_token: &str, name: &str, role: Role) -> String {
-        let user = json!({ "name": name, "password": PASSWORD, "role": role.as_str() });
-        let (status, made) = self.api.call_as(owner_token, "POST", "/api/v1/users", &user).await;
-        assert_eq!(status, StatusCode::CREATED, "{made}");
-        let sign_in = |path: &str| Request::builder().uri(path.to_owned()).header(CONTENT_TYPE, "application/json");
-        let shown = json!({ "name": name, "password": PASSWORD }).to_string();
-        let request = sign_in("/api/v1/session").method("POST").body(Body::from(shown)).expect("a request");
-        let response = self.api.router.clone().oneshot(request).await.expect("an answer");
-        let cookie = response.headers()["set-cookie"].to_str().expect("ASCII").to_owned();
-        let cookie = cookie.split(';').next().expect("a cookie").to_owned();
-        let body = response.into_body().collect().await.expect("a body").to_bytes();
-        let csrf =
-            serde_json::from_slice::<Value>(&body).expect("JSON")["csrf_token"].as_str().expect("a token").to_owned();
-        let change = json!({ "current_password": PASSWORD, "new_password": OTHER_PASSWORD });
-        let mut token = String::new();
-        for (method, path, body) in
-            [("PUT", "/api/v1/me/password", change), ("POST", "/api/v1/tokens", json!({ "name": "own" }))]
-        {
-            let request = sign_in(path).method(method).header("cookie", &cookie).header("x-csrf-token", &csrf);
-            let (status, text) = self.api.send(request, body.to_string()).await;
-            assert!(status.is_success(), "{path}: {text}");
-            if let Ok(made) = serde_json::from_str::<Value>(&text) {
-                made["token"].as_str().unwrap_or_default().clone_into(&mut token);
-            }
-        }
-        token
     }
 
     /// Asks and answers the status and the text; of a stream, only that it began.
@@ -150,19 +67,6 @@ impl World {
         }
         let bytes = response.into_body().collect().await.expect("a body").to_bytes();
         (status, String::from_utf8_lossy(&bytes).into_owned())
-    }
-
-    /// What is on record and did not come from signing in.
-    async fn changes(&self) -> Vec<String> {
-        let (_, entries) = self.api.call("GET", "/api/v1/audit?limit=1000", &Value::Null).await;
-        let action = |entry: &Value| entry["action"].as_str().expect("an action").to_owned();
-        entries
-            .as_array()
-            .expect("a list")
-            .iter()
-            .map(action)
-            .filter(|action| !action.starts_with("SESSION_"))
-            .collect()
     }
 }
 
@@ -278,6 +182,7 @@ fn row(world: &World, method: &Method, path: &str) -> Option<Value> {
             | "/api/v1/organizations/{id}/members/{user}"
             | "/api/v1/organizations/{org_id}/ssh-keys/{id}"
             | "/api/v1/users/{id}"
+            | "/api/v1/users/{id}/totp"
             | "/api/v1/projects/{project_id}"
             | "/api/v1/projects/{project_id}/members/{user_id}"
             | "/api/v1/projects/{project_id}/environments/{env_id}"
@@ -311,6 +216,7 @@ async fn in_its_own_organization_a_role_may_do_what_its_permissions_say() {
             let (status, text) = world.ask(&token, &method, &path, &body, &[]).await;
             let may = role.allows(operation.permission());
             assert_ne!(status, StatusCode::UNAUTHORIZED, "{method} {path} as {role:?}: {text}");
+            assert_ne!(status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path} is described and not served");
             assert_eq!(!is_denied(status, &text), may, "{method} {path} as {role:?}: {status} {text}");
             assert!(!status.is_server_error() || status == StatusCode::SERVICE_UNAVAILABLE, "{method} {path}: {text}");
             walked += 1;

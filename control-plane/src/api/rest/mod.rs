@@ -26,6 +26,7 @@ mod matrix_tests;
 pub mod me;
 pub mod members;
 pub mod monitoring;
+pub mod oidc;
 pub mod organizations;
 pub mod page;
 #[cfg(test)]
@@ -193,6 +194,10 @@ pub fn routes() -> Routes {
         .signed_in::<me::__path_confirm_totp, _, _>(me::confirm_totp)
         .signed_in::<me::__path_disable_totp, _, _>(me::disable_totp)
         .public::<session::__path_sign_in, _, _>(session::sign_in)
+        .public::<oidc::__path_get_oidc, _, _>(oidc::get_oidc)
+        .public::<oidc::__path_begin_oidc_login, _, _>(oidc::begin_oidc_login)
+        .public::<oidc::__path_finish_oidc_login, _, _>(oidc::finish_oidc_login)
+        .public::<oidc::__path_complete_oidc_login, _, _>(oidc::complete_oidc_login)
         .signed_in::<session::__path_get_session, _, _>(session::get_session)
         .signed_in::<session::__path_update_session, _, _>(session::update_session)
         .signed_in::<session::__path_sign_out, _, _>(session::sign_out)
@@ -222,6 +227,7 @@ pub fn routes() -> Routes {
         .guarded::<users::__path_create_user, _, _>(Operation::CreateUser, users::create_user)
         .guarded::<users::__path_get_user, _, _>(Operation::GetUser, users::get_user)
         .guarded::<users::__path_update_user, _, _>(Operation::UpdateUser, users::update_user)
+        .guarded::<users::__path_reset_user_totp, _, _>(Operation::ResetUserTotp, users::reset_user_totp)
         .guarded::<users::__path_delete_user, _, _>(Operation::DeleteUser, users::delete_user)
         .public::<install::__path_install_sh, _, _>(install::install_sh)
         .public::<install::__path_agent_binary, _, _>(install::agent_binary)

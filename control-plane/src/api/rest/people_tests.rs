@@ -434,6 +434,42 @@ async fn the_second_factor_is_asked_for_and_each_code_is_good_once() {
     sign_in(None, StatusCode::CREATED).await;
 }
 
+#[tokio::test]
+async fn an_admin_resets_the_second_factor_of_a_member_who_lost_it() {
+    let api = Api::open_at(Clock::standing_at(NOW_US)).await;
+    let turn_on = async |who: &Who| {
+        let enroll = json!({ "password": OTHER_PASSWORD });
+        let made = expect(&api, who, "POST", "/api/v1/me/totp", enroll, StatusCode::CREATED).await;
+        let secret = unbase32(made["secret"].as_str().expect("a secret"));
+        let first = json!({ "code": code::code(&secret, code::step_at(api.app.clock.now_us())) });
+        expect(&api, who, "POST", "/api/v1/me/totp/confirm", first, StatusCode::OK).await;
+    };
+    let ada = signed_in(&api, "ada", "member").await;
+    let (eve, boss) = (signed_in(&api, "eve", "admin").await, signed_in(&api, "boss", "owner").await);
+    let reset = async |who: &Who, name: &str, status| {
+        expect(&api, who, "DELETE", &format!("/api/v1/users/{name}/totp"), Value::Null, status).await
+    };
+    assert_eq!(reset(&eve, "ada", StatusCode::CONFLICT).await["code"], "totp_off");
+    turn_on(&ada).await;
+    turn_on(&boss).await;
+    assert_eq!(reset(&eve, "eve", StatusCode::CONFLICT).await["code"], "own_factor");
+    assert_eq!(reset(&eve, "boss", StatusCode::FORBIDDEN).await["code"], "owners_only");
+    assert_eq!(reset(&ada, "boss", StatusCode::FORBIDDEN).await["code"], "permission_denied");
+    let stranger = Who::token(&api.stranger().await);
+    reset(&stranger, "ada", StatusCode::NOT_FOUND).await;
+    assert_eq!(reset(&eve, "ada", StatusCode::OK).await["totp_enabled"], false);
+    expect(&api, &ada, "GET", "/api/v1/me", Value::Null, StatusCode::UNAUTHORIZED).await;
+    let ada = sign_in(&api, "ada", OTHER_PASSWORD).await;
+    turn_on(&ada).await;
+    let other = expect(&api, &stranger, "GET", "/api/v1/me", Value::Null, StatusCode::OK).await;
+    let members = format!("/api/v1/organizations/{}/members", other["organization_id"].as_str().expect("an id"));
+    let join = json!({ "name": "ada", "role": "member" });
+    expect(&api, &stranger, "POST", &members, join, StatusCode::CREATED).await;
+    assert_eq!(reset(&eve, "ada", StatusCode::CONFLICT).await["code"], "member_elsewhere");
+    let told = expect(&api, &boss, "GET", "/api/v1/audit?action=USER_TOTP_RESET", Value::Null, StatusCode::OK).await;
+    assert_eq!(told.as_array().expect("a list").len(), 1, "{told}");
+}
+
 fn unbase32(text: &str) -> Vec<u8> {
     let digit = |it: u8| if it.is_ascii_uppercase() { it - b'A' } else { it - b'2' + 26 };
     let bits: Vec<u8> = text.bytes().flat_map(|it| (0..5).rev().map(move |at| digit(it) >> at & 1)).collect();

@@ -28,7 +28,7 @@ use crate::{
     },
     app::App,
     error::Error,
-    user_sessions::{Browser, Credentials},
+    user_sessions::{Browser, Credentials, Opened},
 };
 
 type SetCookie = [(http::HeaderName, HeaderValue); 1];
@@ -44,10 +44,15 @@ impl FromRequestParts<App> for Visitor {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let door = Door::of(parts);
         csrf::check_site(&parts.headers, &authorities(&app.config, &door))?;
-        let origin = origin(&parts.headers, parts.extensions.get(), parts.extensions.get::<RequestId>());
-        let user_agent = parts.headers.get(USER_AGENT).map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned());
-        Ok(Self(Browser { origin, user_agent: user_agent.unwrap_or_default() }, door))
+        Ok(Self(visiting(parts), door))
     }
+}
+
+/// Where a request comes from, and what it says it is.
+pub(super) fn visiting(parts: &Parts) -> Browser {
+    let origin = origin(&parts.headers, parts.extensions.get(), parts.extensions.get::<RequestId>());
+    let user_agent = parts.headers.get(USER_AGENT).map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned());
+    Browser { origin, user_agent: user_agent.unwrap_or_default() }
 }
 
 /// Sign in. The session is a cookie that scripts can't read; changes need its `csrf_token` as `x-csrf-token`, too.
@@ -66,10 +71,8 @@ pub async fn sign_in(
 ) -> Result<(StatusCode, SetCookie, axum::Json<Session>), Problem> {
     let code = shown.totp_code.map(|code| code.into_inner().expose_secret().to_owned());
     let credentials = Credentials { name: shown.name, password: WriteOnly::into_inner(shown.password), code };
-    let now_us = app.clock.now_us();
-    let opened = app.user_sessions.sign_in(&credentials, &browser, now_us).await?;
-    let caller = app.access.by_session(&opened.secret, now_us).await?;
-    let session = shown_session(&caller, opened.session.id, &csrf::token_of(&opened.secret));
+    let opened = app.user_sessions.sign_in(&credentials, &browser, app.clock.now_us()).await?;
+    let session = opened_session(&app, &opened).await?;
     let set_cookie = [(SET_COOKIE, cookie::set(&opened.secret, door.is_over_tls()))];
     Ok((StatusCode::CREATED, set_cookie, axum::Json(session)))
 }
@@ -145,6 +148,12 @@ pub async fn end_session(
     let id = id.parse().map_err(|_| Error::not_found("session"))?;
     app.user_sessions.end(&caller, &act, id).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A session that was just opened, as its browser is told.
+pub(super) async fn opened_session(app: &App, opened: &Opened) -> Result<Session, Error> {
+    let caller = app.access.by_session(&opened.secret, app.clock.now_us()).await?;
+    Ok(shown_session(&caller, opened.session.id, &csrf::token_of(&opened.secret)))
 }
 
 fn current(caller: &Principal, csrf: Option<axum::Extension<CsrfToken>>) -> Result<(UserSessionId, CsrfToken), Error> {

@@ -78,6 +78,23 @@ pub async fn update_user(
     Ok(axum::Json(User::of(&member)))
 }
 
+/// Take away the second factor of a user who lost it. Their sessions end.
+#[utoipa::path(delete, path = "/api/v1/users/{id}/totp", tag = "people",
+    params(("id" = String, Path, description = "A user's id, or their name")), responses(
+        (status = 200, description = "The user", body = User),
+        (status = 404, description = "No such user in the caller's organisation"),
+        (status = 409, description = "There is no second factor, it is the caller's own, or the user is a member \
+            elsewhere, too")))]
+pub async fn reset_user_totp(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Acting(act): Acting,
+    Path(id): Path<String>,
+) -> Result<axum::Json<User>, Problem> {
+    let id = app.members.resolve(act.org_id, &id).await?.user_id;
+    Ok(axum::Json(User::of(&app.totp.reset(&act, &caller, id).await?)))
+}
+
 /// Delete a user: take them out of the organisation, and out of the control plane where they are in no other.
 #[utoipa::path(delete, path = "/api/v1/users/{id}", tag = "people",
     params(("id" = String, Path, description = "A user's id, or their name")), responses(

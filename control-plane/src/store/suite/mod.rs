@@ -10,6 +10,7 @@ mod filter;
 mod hardening;
 mod health;
 mod keyring;
+mod oidc;
 mod people;
 mod power;
 mod projects;
@@ -26,7 +27,7 @@ use muster_shared::{
 };
 use secrecy::SecretString;
 
-use super::{Enrolled, Enrolment, FirstOwner, IssuedCertificate, NewJoinToken, Store};
+use super::{AuditFilter, Enrolled, Enrolment, FirstOwner, IssuedCertificate, NewJoinToken, Store};
 use crate::{
     access::{Act, Actor, Credential, Origin, Token},
     audit::{Action, Record},
@@ -102,7 +103,7 @@ impl Fleet {
         let woken = Arc::new(Woken::default());
         let commands = Commands::new(store.clone(), servers.clone(), signer, events.clone(), woken.clone());
         Self {
-            projects: Projects::new(store.clone()),
+            projects: Projects::new(store.clone(), events.clone()),
             environments: Environments::new(store.clone(), events.clone()),
             quotas: Quotas::new(store.clone()),
             store,
@@ -131,6 +132,13 @@ impl Fleet {
     /// A record of something the owner does.
     pub(super) fn record(&self, action: Action) -> Record {
         Record::new(&self.act(), action, self.org, "")
+    }
+
+    /// What is on record of something, newest first.
+    pub(super) async fn recorded_of(&self, id: impl ToString) -> Vec<String> {
+        let filter = AuditFilter { resource_id: Some(id.to_string()), limit: 100, ..AuditFilter::default() };
+        let entries = self.store.list_audit(self.org, &filter).await.expect("read");
+        entries.into_iter().map(|entry| entry.action).collect()
     }
 
     /// A server that is reached over SSH.

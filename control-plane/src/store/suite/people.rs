@@ -11,18 +11,32 @@ use crate::{
     members::{MemberChange, Members},
     store::test_database::on_each,
     user_sessions::UserSession,
-    users::NewUser,
+    users::{Email, NewUser},
 };
 
 impl Fleet {
     async fn user(&self, name: &str, role: Role) -> UserId {
+        self.user_called(name, None, role).await
+    }
+
+    /// A user of this organisation, however many others have one of the same name.
+    pub(super) async fn named_user(&self, name: &str, role: Role) -> UserId {
+        self.user_with(None, name, role).await
+    }
+
+    pub(super) async fn user_with(&self, email: Option<Email>, name: &str, role: Role) -> UserId {
+        self.user_called(&format!("{name}-{}", &self.org.to_string()[24..]), email, role).await
+    }
+
+    async fn user_called(&self, name: &str, email: Option<Email>, role: Role) -> UserId {
         let user = NewUser {
             id: UserId::generate(),
             name: name.parse().expect("a name"),
-            email: None,
+            email,
             password: None,
             must_change_password: false,
             role,
+            identity: None,
         };
         self.store.insert_user(&user, &self.record(Action::UserCreated)).await.expect("made");
         user.id
@@ -94,7 +108,7 @@ async fn who_is_in_no_organization_is_gone_and_the_name_is_free() {
         let ada = fleet.user(&name, Role::Admin).await;
         let token = fleet.api_token(ada, Scopes::All, None).await;
         let session = fleet.session(ada, NOW_US + MINUTE_US).await;
-        let members = Members::new(fleet.store.clone());
+        let members = Members::new(fleet.store.clone(), fleet.events.clone());
         members.remove(&fleet.act(), Role::Owner, ada).await.expect("removed");
         assert!(fleet.store.token_proof(&token.hash(), NOW_US).await.expect("read").is_none());
         assert!(fleet.store.session_proof(&session.hash(), NOW_US, 0).await.expect("read").is_none());
@@ -228,7 +242,7 @@ async fn a_second_factor_s_secret_opens_for_its_user_only() {
         let keyring = Keyring::of_key(1);
         let passwords = crate::users::Passwords::new(crate::users::Cost { memory_kib: 8, passes: 1, lanes: 1 });
         let tries = crate::users::Tries::default();
-        let users = crate::users::Users::new(fleet.store.clone(), passwords, tries.clone());
+        let users = crate::users::Users::new((fleet.store.clone(), fleet.events.clone()), passwords, tries.clone());
         let totp = crate::totp::Totp::new(fleet.store.clone(), keyring, users, tries);
         let token = fleet.api_token(fleet.user, Scopes::All, None).await;
         let access = Access::new(fleet.store.clone(), SessionLife::default());

@@ -208,15 +208,26 @@ async fn a_changed_host_key_waits_for_a_person() {
         let fleet = Fleet::new(store).await;
         let id = fleet.create("web").await.id;
         let (first, second) = (fingerprint('a'), fingerprint('b'));
-        fleet.servers.record_host_key(fleet.org, id, &first, NOW_US).await.expect("recorded");
-        fleet.servers.record_host_key(fleet.org, id, &second, NOW_US).await.expect("nothing to do");
-        fleet.servers.offer_host_key(fleet.org, id, &second, NOW_US).await.expect("recorded");
+        let act = Act::of_system(fleet.org, NOW_US);
+        for key in [&first, &second] {
+            fleet.servers.record_host_key(&act, id, key).await.expect("recorded, or nothing to do");
+        }
+        for _ in 0..2 {
+            fleet.servers.offer_host_key(&act, id, &second).await.expect("recorded, or no news");
+        }
         let server = fleet.servers.get(fleet.org, id).await.expect("read");
         assert_eq!((server.host_key, server.host_key_offered), (Some(first.clone()), Some(second.clone())));
         let target = fleet.servers.ssh_target(fleet.org, id).await.expect("a target");
         assert_eq!(target.host_key, Some(first));
         let server = fleet.servers.accept_host_key(&fleet.act(), id, &second).await.expect("accepted");
         assert_eq!((server.host_key, server.host_key_offered), (Some(second), None));
+        let keys = ["SERVER_HOST_KEY_ACCEPTED", "SERVER_HOST_KEY_OFFERED", "SERVER_HOST_KEY_RECORDED"];
+        let told = fleet.recorded_of(id).await;
+        assert_eq!(
+            told.iter().filter(|action| keys.contains(&action.as_str())).collect::<Vec<_>>(),
+            keys,
+            "newest first"
+        );
     })
     .await;
 }

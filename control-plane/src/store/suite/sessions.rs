@@ -91,6 +91,8 @@ async fn a_copy_quarantines_both_until_a_person_decides() {
         let sign = CloneSign::OldGeneration;
         assert_eq!(open(&fleet, &copy).await, SessionOutcome::Clone { org_id: fleet.org, sign });
         assert_eq!(open(&fleet, &claim(server, &serial, 2)).await, SessionOutcome::Quarantined, "the original too");
+        let told = fleet.recorded_of(server).await;
+        assert_eq!(told.iter().filter(|action| *action == "AGENT_QUARANTINED").count(), 1, "{told:?}");
         assert!(!fleet.store.certificate(&serial).await.expect("read").expect("there").is_good());
         let token = fleet.join_token(Some(server)).await;
         let outcome = fleet.store.enroll(&enrolment(&token, "x"), |_, _| signed(), NOW_US).await.expect("answered");
