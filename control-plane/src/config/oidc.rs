@@ -110,7 +110,7 @@ fn words(text: &str) -> Result<String, String> {
 fn scopes(text: &str) -> Result<String, String> {
     let scopes: Vec<_> = text.split([' ', ',']).filter(|scope| !scope.is_empty()).collect();
     let is_scope = |scope: &&str| scope.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\');
-    if scopes.contains(&"openid") && scopes.iter().all(|scope| is_scope(&scope)) {
+    if scopes.contains(&"openid") && scopes.iter().all(is_scope) {
         Ok(scopes.join(" "))
     } else {
         Err("expected scopes separated by spaces, openid among them".to_owned())

@@ -81,6 +81,7 @@ impl EventKind {
             | Self::ServerChanged
             | Self::ServerDeleted
             | Self::HealthChanged
+            | Self::HardeningChanged
             | Self::AgentOnline
             | Self::AgentOffline
             | Self::MemberChanged(_)
