@@ -29,15 +29,22 @@ fn row<'a>(world: &'a World, method: &str) -> Option<Vec<(&'static str, &'a str)
     Some(match method {
         "ListServers" | "CreateServer" | "WatchEvents" | "ListJoinTokens" | "ListAudit" | "ExportAudit"
         | "VerifyAudit" | "ListSshKeyPairs" | "GetKeyring" | "RotateKeyring" | "ListProjects" | "GetQuota"
-        | "SetQuota" | "GetMe" | "ListOrganizations" | "ListMembers" | "ListUsers" | "ListApiTokens" => vec![],
+        | "SetQuota" | "GetMe" | "ListOrganizations" | "ListMembers" | "ListUsers" | "ListApiTokens"
+        | "QuerySeries" => {
+            vec![]
+        }
         "CreateSshKeyPair" | "CreateProject" | "CreateOrganization" | "CreateUser" | "CreateApiToken" => {
             vec![("name", "another")]
         }
         "GetServer" | "UpdateServer" | "TestConnection" | "Bootstrap" | "RunPreflight" | "RefreshFacts"
         | "GetSummary" | "WatchServer" | "GetStats" | "CreateJoinToken" | "RebootServer" | "StopServer"
-        | "StartServer" | "ListCommands" | "RevokeAgent" | "ReleaseQuarantine" | "DeleteServer" => {
+        | "StartServer" | "ListCommands" | "RevokeAgent" | "ReleaseQuarantine" | "DeleteServer" | "SecureServer"
+        | "GetServerMetrics" | "GetMonitoringUrl" | "ListMetrics" | "GetHardening" => {
             vec![("server", server)]
         }
+        "FixServer" => vec![("server", server), ("actions", "start_docker")],
+        "Harden" => vec![("server", server), ("mode", "plan")],
+        "WatchSeries" => vec![("server", server), ("metrics", "host_load1")],
         "GetContainerMetrics" => vec![("server", server), ("container", "canary")],
         "AcceptHostKey" => vec![("server", server), ("fingerprint", FINGERPRINT)],
         "SetSshPassword" => vec![("server", server), ("ssh_password", "x")],

@@ -64,7 +64,10 @@ pub async fn dashboard_server(headers: HeaderMap) -> Response {
         (status = 200, description = "The file", body = String, content_type = "text/javascript", example = "\"use strict\";"),
         (status = 404, description = "This version of the dashboard has no such file")))]
 pub async fn dashboard_asset(Path(file): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
-    let found = embedded(&format!("assets/{file}"), &headers, "public, max-age=31536000, immutable");
+    // One name, no way to another folder.
+    let is_name = !file.is_empty() && !file.contains(['/', '\\']) && !file.starts_with('.');
+    let path = is_name.then(|| format!("assets/{file}"));
+    let found = path.and_then(|path| embedded(&path, &headers, "public, max-age=31536000, immutable"));
     found.ok_or_else(|| Error::not_found("file").into())
 }
 
