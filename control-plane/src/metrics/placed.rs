@@ -21,7 +21,7 @@ pub fn the_one(reference: &str, found: Vec<PlacedContainer>) -> Result<PlacedCon
     let digits = reference.to_ascii_lowercase();
     let rank = |container: &PlacedContainer| match () {
         () if container.id == digits => 0,
-        () if container.name != reference => 1,
+        () if container.id.starts_with(&digits) => 1,
         () => 2,
     };
     let Some(best) = found.iter().map(rank).min() else { return Err(Error::not_found("container")) };
