@@ -56,6 +56,13 @@ impl Joined {
         self.server.write_file(POLICY, "0644", format!("allow = {families:?}\n").as_bytes()).await
     }
 
+    async fn online(&self) -> Result<()> {
+        wait::until("the agent to be online", SOON, || async {
+            Ok((self.control_plane.server(&self.id).await?["agent_status"] == "online").then_some(()))
+        })
+        .await
+    }
+
     async fn preflight(&self) -> Result<Vec<Event>> {
         self.control_plane.rest().stream(&format!("/api/v1/vms/{}/preflight", self.id), None).await?.all(SOON).await
     }
@@ -201,8 +208,11 @@ async fn a_host_whose_owner_does_not_allow_it_refuses_and_hostile_words_reach_no
             json!({ "actions": ["free_ports"], "unit": text }),
             json!({ "actions": [text] }),
         ] {
-            let answer = ask(body).await?;
-            assert!(answer.status.is_client_error(), "{} {}", answer.status, answer.text);
+            match ask(body).await {
+                Ok(answer) => assert!(answer.status.is_client_error(), "{} {}", answer.status, answer.text),
+                // A body that is too long may be cut off while it is still being sent.
+                Err(cut) => assert!(text.len() > 1 << 16, "{cut:#}"),
+            }
         }
     }
     assert!(!joined.server.exec(&["test", "-e", "/canary"]).await?.status.success());
@@ -210,60 +220,49 @@ async fn a_host_whose_owner_does_not_allow_it_refuses_and_hostile_words_reach_no
     Ok(())
 }
 
-/// A fault of the server: as soon as the rule for sudo is there, sshd ends, as if the change had done it.
-const FAULT_PATH: &str = "[Path]\nPathExists=/etc/sudoers.d/muster-1000\nUnit=lab-fault.service\n";
-const FAULT: &str = "[Service]\nType=oneshot\nExecStart=systemctl stop ssh.service\n";
+/// A fault of the server: the look at all of sudo's rules, the change's last step, ends sshd, as if the change had.
+const FAULT: &str =
+    "#!/bin/sh\nif [ \"$*\" = --check ]; then systemctl stop ssh.service; fi\nexec visudo.real \"$@\"\n";
 
 #[tokio::test]
 async fn a_change_after_which_nobody_can_log_in_is_taken_back_by_the_host_itself() -> Result<()> {
     let mut joined = Joined::new(Release::Bookworm, Variant::Plain).await?;
-    joined.server.write_file("/etc/systemd/system/lab-fault.path", "0644", FAULT_PATH.as_bytes()).await?;
-    joined.server.write_file("/etc/systemd/system/lab-fault.service", "0644", FAULT.as_bytes()).await?;
+    joined.server.run(&["mv", "/usr/sbin/visudo", "/usr/sbin/visudo.real"]).await?;
+    joined.server.write_file("/usr/sbin/visudo", "0755", FAULT.as_bytes()).await?;
     let drop_in = ["test", "-e", "/etc/sudoers.d/muster-1000"];
+    let roles = ["muster-agent-executor", "muster-agent-link"];
     for reboots in [false, true] {
-        joined.server.run(&["systemctl", "daemon-reload"]).await?;
-        joined.server.run(&["systemctl", "start", "ssh.service", "lab-fault.path"]).await?;
+        joined.server.run(&["systemctl", "start", "ssh.service"]).await?;
         let events = joined.fix(json!({ "actions": ["configure_sudo"] })).await?;
         let closed = Instant::now();
         let last = events.last().context("events")?;
-        assert_eq!((last.name.as_str(), &last.data["code"]), ("error", &json!("way_in_not_proven")), "{}", last.data);
+        let ended = (last.name.as_str(), &last.data["code"]);
+        assert_eq!(ended, ("error", &json!("way_in_not_proven")), "{events:?}");
         assert!(joined.server.exec(&drop_in).await?.status.success(), "it stands until its time is up");
-        let blocked = joined.fix(json!({ "actions": ["add_to_docker_group"], "username": "root" })).await?;
-        assert_eq!(blocked.last().context("events")?.data["code"], "unconfirmed_change");
-        joined.server.run(&["systemctl", "stop", "lab-fault.path"]).await?;
         if reboots {
             joined.server.stop().await?;
             joined.server = joined.server.boot_again().await?;
         } else {
-            joined
-                .server
-                .run(&["systemctl", "mask", "--runtime", "--now", "muster-agent-executor", "muster-agent-link"])
-                .await?;
+            let mask = [&["systemctl", "mask", "--runtime", "--now"][..], &roles].concat();
+            joined.server.run(&["systemctl", "kill", "--signal=KILL", roles[0]]).await?;
+            joined.server.run(&mask).await?;
         }
         wait::until("the rule to be gone", held_to(BACK_WITHIN), || async {
             Ok((!joined.server.exec(&drop_in).await?.status.success()).then_some(()))
         })
         .await?;
-        println!(
-            "reboots: {reboots}: taken back {:.1} s after the change was left alone",
-            closed.elapsed().as_secs_f64()
-        );
+        let took = closed.elapsed().as_secs_f64();
+        println!("reboots: {reboots}: taken back {took:.1} s after the change was left alone");
         wait::until("the timer to be off", SOON, || async {
             let timer = joined.server.exec(&["systemctl", "is-active", "muster-agent-revert.timer"]).await?;
             Ok((timer.stdout.trim() != "active").then_some(()))
         })
         .await?;
         if !reboots {
-            joined
-                .server
-                .run(&["systemctl", "unmask", "--runtime", "muster-agent-executor", "muster-agent-link"])
-                .await?;
-            joined.server.run(&["systemctl", "start", "muster-agent-executor", "muster-agent-link"]).await?;
+            joined.server.run(&[&["systemctl", "unmask", "--runtime"][..], &roles].concat()).await?;
+            joined.server.run(&[&["systemctl", "start"][..], &roles].concat()).await?;
         }
-        wait::until("the agent to be online", SOON, || async {
-            Ok((joined.control_plane.server(&joined.id).await?["agent_status"] == "online").then_some(()))
-        })
-        .await?;
+        joined.online().await?;
     }
     Ok(())
 }
@@ -313,6 +312,7 @@ async fn whenever_the_executor_is_killed_a_change_begins_once_at_most_and_its_en
             Ok((shown.stdout.trim() == "active").then_some(()))
         })
         .await?;
+        joined.online().await?;
         // A burst of starts must not be what stops it.
         joined.server.run(&["systemctl", "reset-failed", "muster-agent-executor"]).await?;
     }
