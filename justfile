@@ -41,3 +41,8 @@ lockout:
 # Suites that have not passed as a whole on real servers yet: fixes, schemathesis, three of the dashboard's scenarios.
 trial:
     MUSTER_TESTS_FEATURES=muster-tests/trial tests/run --profile long -E 'binary(fixes) or binary(schemathesis) or binary(dashboard)'
+
+# Pictures of every page of the dashboard at both widths, into docs/screens.
+screens:
+    mkdir -p docs/screens
+    MUSTER_SCREENS="$PWD/docs/screens" MUSTER_TESTS_FEATURES=muster-tests/trial tests/run --profile long -E 'binary(dashboard) and test(no_page_has)'

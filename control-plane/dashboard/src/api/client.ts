@@ -46,11 +46,17 @@ export class Problem extends Error {
 export const OFFLINE = "The control plane does not answer.";
 
 let csrfToken: string | null = null;
+let bearer: string | null = null;
 let onSignedOut: () => void = () => {};
 
 /** What every change sends, once signed in. */
 export function setCsrf(token: string | null): void {
   csrfToken = token;
+}
+
+/** Shows `token` instead of a session: for who follows a link that lets its reader look. It is kept in this page alone. */
+export function setBearer(token: string | null): void {
+  bearer = token;
 }
 
 /** Called when the session is over. */
@@ -68,6 +74,7 @@ export function url(path: string, values: Record<string, unknown> = {}, query: R
 /** The raw exchange, for streams; a failure is a `Problem`. */
 export async function send(method: Method, address: string, call: Call = {}): Promise<Response> {
   const headers: Record<string, string> = { accept: "application/json", ...call.headers };
+  if (bearer && !headers.authorization) headers.authorization = `Bearer ${bearer}`;
   if (call.body !== undefined) headers["content-type"] = "application/json";
   if (method !== "get" && csrfToken && !headers.authorization) headers["x-csrf-token"] = csrfToken;
   let response: Response;

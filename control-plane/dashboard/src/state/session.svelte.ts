@@ -1,5 +1,5 @@
 // Who is signed in, and what they may do.
-import { call, get, Problem, setCsrf, whenSignedOut } from "../api/client";
+import { call, get, Problem, send, setBearer, setCsrf, whenSignedOut } from "../api/client";
 import type { Me, Permission, Session } from "../api/types";
 
 class SessionState {
@@ -22,6 +22,28 @@ class SessionState {
 
   may(permission: Permission): boolean {
     return this.#permissions.has(permission);
+  }
+
+  /** Looks at what the holder of a link's token may see, without a session. */
+  async follow(token: string): Promise<void> {
+    setBearer(token);
+    try {
+      const me = await get("/api/v1/me");
+      this.#set({ organization_id: me.organization_id, user_id: me.id, user_name: me.name, must_change_password: false, csrf_token: "", id: "" } as Session, me);
+    } catch (error) {
+      setBearer(null);
+      if (error instanceof Problem && error.status !== 401) this.problem = error;
+      else {
+        this.ended = true;
+        this.#set(null, null);
+      }
+    }
+  }
+
+  /** The rest of signing in through a provider: the second factor's code. */
+  async complete(code: string): Promise<void> {
+    await send("post", "/api/v1/oidc/second-factor", { body: { totp_code: code } });
+    await this.load();
   }
 
   /** Asks who is signed in. */
@@ -62,7 +84,9 @@ class SessionState {
   }
 
   async signOut(): Promise<void> {
-    await call("delete", "/api/v1/session");
+    // Whoever followed a link has no session to end.
+    if (this.current?.id) await call("delete", "/api/v1/session");
+    setBearer(null);
     this.ended = false;
     this.#set(null, null);
   }
