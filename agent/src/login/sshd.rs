@@ -52,23 +52,29 @@ pub(super) async fn check() -> Result<(), ProgramError> {
 }
 
 /// Has a running sshd read its files again; sessions stay. One that is started for each connection reads them anyway.
-pub(super) async fn reload() -> Result<(), ProgramError> {
-    for unit in UNITS {
-        let active = program::run("systemctl", &["is-active", "--quiet", unit], ANSWER_WITHIN).await;
-        if active.is_ok_and(|output| output.code == Some(0)) {
-            return program::run_well("systemctl", &["reload", unit], ANSWER_WITHIN).await.map(drop);
-        }
-    }
-    if let Some(pid) = running() {
+/// The signal is sent from here: the init system would have it wait for whatever is ordered before sshd, and what puts
+/// the settings back is.
+pub(super) async fn reload() {
+    if let Some(pid) = running().await {
         // One that has just ended needs no signal.
         let _ = kill_process(pid, Signal::HUP);
     }
-    Ok(())
 }
 
-/// The process that its file names, where that is an sshd.
-fn running() -> Option<Pid> {
-    let pid: i32 = fs::read_to_string(DEFAULT_PID_FILE).ok()?.trim().parse().ok()?;
+/// The process that listens: the init system's main process, else the one that sshd's own file names.
+async fn running() -> Option<Pid> {
+    for unit in UNITS {
+        let asked = program::run("systemctl", &["show", "--property=MainPID", "--value", unit], ANSWER_WITHIN).await;
+        if let Some(pid) = asked.ok().and_then(|output| sshd_process(&output.stdout)) {
+            return Some(pid);
+        }
+    }
+    sshd_process(&fs::read_to_string(DEFAULT_PID_FILE).ok()?)
+}
+
+/// The process of this number, where it is an sshd.
+fn sshd_process(number: &str) -> Option<Pid> {
+    let pid: i32 = number.trim().parse().ok().filter(|pid| *pid > 0)?;
     let name = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("comm")).ok()?;
     (name.trim() == "sshd").then(|| Pid::from_raw(pid)).flatten()
 }

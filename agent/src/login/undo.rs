@@ -185,7 +185,8 @@ pub(super) async fn restored() -> Result<()> {
 /// Removes what waits. Whatever of it stays finds no plan and does nothing.
 async fn disarm() {
     if has_systemd() {
-        let _ = systemctl(&["stop", TIMER]).await;
+        // Not waited for: this may be the very service that the timer started.
+        let _ = systemctl(&["stop", "--no-block", TIMER]).await;
         let _ = systemctl(&["disable", "--quiet", SERVICE]).await;
     }
     for name in [SERVICE, TIMER] {

@@ -1,5 +1,7 @@
 //! One run, step by step, and the way back.
 
+use std::time::Duration;
+
 use muster_shared::id::ServerId;
 use secrecy::SecretString;
 use tokio::time::timeout;
@@ -14,6 +16,10 @@ use crate::{
     ssh::{Elevation, Entering, EntranceError, HostLogin, Session, SshError},
     ssh_keys::Material,
 };
+
+/// How often sshd is asked to refuse the password before it counts as accepted, and how long apart.
+const REFUSAL_TRIES: usize = 6;
+const REFUSAL_PAUSE: Duration = Duration::from_millis(500);
 
 type Result<T> = std::result::Result<T, EntranceError>;
 
@@ -162,11 +168,22 @@ impl<'a> Attempt<'a> {
         self.begin(Step::VerifyingKeyAgain);
         self.secure.connector.log_in(&proven.by_key).await?.close().await;
         self.begin(Step::VerifyingRefusal);
-        if !self.secure.connector.is_refused(&self.by_password).await? {
+        if !self.is_password_refused().await? {
             let detail = "the server still lets the password in, though sshd says that it would not";
             return Err(Error::new(ErrorKind::Precondition, "password_still_accepted", detail).into());
         }
         Ok(trial)
+    }
+
+    /// A busy sshd may take a moment to read its settings, so one that lets the password in is asked again.
+    async fn is_password_refused(&self) -> Result<bool> {
+        for _ in 0..REFUSAL_TRIES {
+            if self.secure.connector.is_refused(&self.by_password).await? {
+                return Ok(true);
+            }
+            tokio::time::sleep(REFUSAL_PAUSE).await;
+        }
+        Ok(false)
     }
 
     /// The one step that changes the record; what the host has on trial is kept after it.
@@ -277,6 +294,6 @@ fn changed_meanwhile() -> Error {
     Error::new(ErrorKind::Conflict, "changed_meanwhile", detail)
 }
 
-fn too_slow(limit: std::time::Duration) -> EntranceError {
+fn too_slow(limit: Duration) -> EntranceError {
     SshError::Timeout { during: "the run", seconds: limit.as_secs() }.into()
 }
