@@ -84,7 +84,6 @@ async fn a_server_added_by_the_one_line_turns_green() -> Result<()> {
     pasted(&server, Scenario::start("add-by-line", &control_plane, &[])?).await
 }
 
-#[cfg(feature = "trial")]
 #[tokio::test]
 async fn a_server_is_added_by_the_keyboard_alone() -> Result<()> {
     let network = Network::create().await?;
@@ -123,7 +122,6 @@ async fn a_member_sees_no_owners_button_and_is_refused_behind_it() -> Result<()>
     with_an_agent("member").await
 }
 
-#[cfg(feature = "trial")]
 #[tokio::test]
 async fn without_the_control_plane_the_page_says_so_and_goes_on_by_itself() -> Result<()> {
     let mut control_plane = ControlPlane::start().await?;
@@ -138,7 +136,6 @@ async fn without_the_control_plane_the_page_says_so_and_goes_on_by_itself() -> R
 }
 
 /// With `MUSTER_SCREENS` naming a folder, pictures of every page are left there: `just screens`.
-#[cfg(feature = "trial")]
 #[tokio::test]
 async fn no_page_has_an_accessibility_violation_in_light_or_dark() -> Result<()> {
     let control_plane = ControlPlane::start().await?;

@@ -81,7 +81,12 @@ pub(super) async fn arm(plan: &Plan, within: Duration) -> Result<()> {
     let program = copy_program()?;
     let text = serde_json::to_vec(plan).map_err(|error| PasswordsError::undo(error.into()))?;
     durable::write_atomically(&pending(), &text, 0o600).map_err(PasswordsError::undo)?;
-    if has_systemd() { arm_systemd(&program, within).await } else { arm_process(&program, within) }
+    let armed = if has_systemd() { arm_systemd(&program, within).await } else { arm_process(&program, within) };
+    if armed.is_err() {
+        // Nothing was changed yet, so there is nothing to put back either.
+        disarm().await;
+    }
+    armed
 }
 
 async fn arm_systemd(program: &Path, within: Duration) -> Result<()> {

@@ -93,11 +93,7 @@ impl Fixes {
     pub async fn start(&self, act: &Act, server: ServerId, wish: &Wish) -> Result<ProgressStream> {
         let org = act.org_id;
         self.servers.get(org, server).await?;
-        let target = match self.servers.ssh_target(org, server).await {
-            Ok(target) => Some(target),
-            Err(error) if error.kind == ErrorKind::Precondition => None,
-            Err(error) => return Err(error),
-        };
+        let target = self.servers.ssh_target_if_any(org, server).await?;
         let report = self.servers.preflight(org, server).await?;
         let username = target.as_ref().map(|target| target.username.to_string());
         let items = wish.items(username.as_deref(), report.as_ref())?;

@@ -77,11 +77,7 @@ impl Preflight {
     pub async fn start(&self, act: &Act, server: ServerId) -> Result<ProgressStream> {
         let org = act.org_id;
         self.servers.get(org, server).await?;
-        let target = match self.servers.ssh_target(org, server).await {
-            Ok(target) => Some(target),
-            Err(error) if error.kind == ErrorKind::Precondition => None,
-            Err(error) => return Err(error),
-        };
+        let target = self.servers.ssh_target_if_any(org, server).await?;
         let online = self.sessions.is_online(server);
         if !online && target.is_none() {
             let detail = "its agent is not connected and it has no SSH credentials: start its agent or add credentials";

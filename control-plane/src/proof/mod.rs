@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::{
     clock::Clock,
     commands::Commands,
-    error::{Error, ErrorKind},
+    error::Error,
     servers::{AuthMethod, Server, Servers, SshTarget},
     sessions::Sessions,
     ssh::{Connector, Entrance, EntranceError, SshError},
@@ -86,18 +86,12 @@ impl Proof {
     /// [`NotProven`].
     pub async fn way_in(&self, org: OrgId, id: ServerId) -> Result<Proven, NotProven> {
         let until = Instant::now() + PROVE_WITHIN;
-        match self.servers.ssh_target(org, id).await {
-            Ok(target) => {
-                self.login_until(org, id, &target, until).await?;
-                let username = target.username.to_string();
-                Ok(Proven::Login { username, method: target.auth.method() })
-            }
-            Err(error) if error.kind == ErrorKind::Precondition => {
-                self.greet_until(org, id, until).await?;
-                Ok(Proven::Handshake)
-            }
-            Err(error) => Err(error.into()),
-        }
+        let Some(target) = self.servers.ssh_target_if_any(org, id).await? else {
+            self.greet_until(org, id, until).await?;
+            return Ok(Proven::Handshake);
+        };
+        self.login_until(org, id, &target, until).await?;
+        Ok(Proven::Login { username: target.username.to_string(), method: target.auth.method() })
     }
 
     /// Proves that `target` lets us in, by a login of its own, within [`PROVE_WITHIN`].

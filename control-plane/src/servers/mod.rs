@@ -227,19 +227,25 @@ impl Servers {
     /// # Errors
     /// [`ErrorKind::NotFound`]; [`ErrorKind::Precondition`] for a server without SSH credentials.
     pub async fn ssh_target(&self, org: OrgId, id: ServerId) -> Result<SshTarget> {
+        self.ssh_target_if_any(org, id).await?.ok_or_else(no_ssh_credentials)
+    }
+
+    /// [`Self::ssh_target`]; `None` for a server without SSH credentials.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    pub async fn ssh_target_if_any(&self, org: OrgId, id: ServerId) -> Result<Option<SshTarget>> {
         let row = self.store.server_row(org, id).await?.ok_or_else(|| Error::not_found("server"))?;
         let auth = self.opened(org, &row).await?;
-        match (row.addresses.host(), row.ssh, auth) {
-            (Some(host), Some(ssh), Some(auth)) => Ok(SshTarget {
-                host,
-                port: ssh.port,
-                username: ssh.username,
-                auth,
-                sudo_mode: ssh.sudo_mode,
-                host_key: row.host_key,
-            }),
-            _ => Err(no_ssh_credentials()),
-        }
+        let (Some(host), Some(ssh), Some(auth)) = (row.addresses.host(), row.ssh, auth) else { return Ok(None) };
+        Ok(Some(SshTarget {
+            host,
+            port: ssh.port,
+            username: ssh.username,
+            auth,
+            sudo_mode: ssh.sudo_mode,
+            host_key: row.host_key,
+        }))
     }
 
     /// Records the host key of the first contact; a recorded one stays.

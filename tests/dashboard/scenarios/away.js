@@ -7,7 +7,7 @@ await scenario("away", async (page) => {
   const row = page.getByRole("row").filter({ hasText: "web-1" });
   await row.getByText("%").first().waitFor();
   console.log("stop now");
-  const banner = page.getByRole("alert").filter({ hasText: "What you see is from" });
+  const banner = page.getByRole("alert").getByText("What you see is from");
   await banner.waitFor();
   assert(await row.getByText("%").first().isVisible(), "the last values stay");
   assert(await page.locator(".table.old").isVisible(), "and are marked as old");

@@ -113,7 +113,7 @@ impl Change for DockerDaemon {
             (true, _) => "a swarm has no live restore; log limits",
             (_, Some(true)) => "live restore is on; log limits",
             (_, Some(false)) => "live restore is off; log limits",
-            (_, None) => "Docker does not run; its settings",
+            (_, None) => "no service of this host runs Docker; its settings",
         };
         let are = if is_written { "are missing" } else { "are set" };
         Ok(Plan::of(if steps.iter().any(is_effect) { steps } else { Vec::new() }, format!("{found} {are}")))

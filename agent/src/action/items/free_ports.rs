@@ -11,7 +11,9 @@ use crate::action::{
 };
 
 /// What keeps the host reachable, and this agent.
-const KEPT: [&str; 6] = [
+const KEPT: [&str; 8] = [
+    "dropbear.service",
+    "dropbear.socket",
     "ssh.service",
     "ssh.socket",
     "sshd.service",
