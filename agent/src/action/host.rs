@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 pub use self::{files::MAX_FILE_BYTES, programs::OUTPUT_BYTES};
 use super::step::{Call, Owner};
 use crate::{
-    os::{Platform, boot::Boot},
+    os::{Platform, Release, boot::Boot},
     probe::{ProbeOptions, listening, program},
 };
 
@@ -61,6 +61,9 @@ pub struct Execution<'a> {
 pub trait Host: Send + Sync + 'static {
     /// What commands are written for here.
     fn platform(&self) -> Platform;
+
+    /// Which distribution it is; empty where it does not say.
+    fn release(&self) -> Release;
 
     fn now(&self) -> Moment;
 
@@ -153,6 +156,10 @@ pub struct LiveHost;
 impl Host for LiveHost {
     fn platform(&self) -> Platform {
         Platform::detect(Path::new("/"))
+    }
+
+    fn release(&self) -> Release {
+        Release::detect(Path::new("/")).unwrap_or_default()
     }
 
     fn now(&self) -> Moment {

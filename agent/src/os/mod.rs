@@ -12,8 +12,10 @@ pub mod mounts;
 pub mod packages;
 pub mod platform;
 pub mod power;
+pub mod release;
 pub mod services;
 pub mod text;
 
 pub use invocation::{InvalidName, Invocation};
 pub use platform::Platform;
+pub use release::Release;

@@ -62,7 +62,7 @@ impl Change for Fail2ban {
         Ok(Evidence {
             manager: platform.package_manager,
             init: platform.init_system,
-            os_id: os_id(&look::text(host, "/etc/os-release")),
+            os_id: host.release().id,
             has_program: host.has_program("fail2ban-client"),
             service,
             jail,
@@ -153,11 +153,6 @@ fn packages(evidence: &Evidence) -> Option<Vec<Vec<String>>> {
     Some(first.into_iter().map(|names| names.into_iter().map(str::to_owned).collect()).collect())
 }
 
-fn os_id(release: &str) -> String {
-    let id = release.lines().find_map(|line| line.strip_prefix("ID="));
-    id.unwrap_or_default().trim_matches('"').to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,6 +220,5 @@ mod tests {
         assert_eq!(titles(&rocky)[..2], ["install epel-release", "install fail2ban-server, fail2ban-systemd"]);
         let old = Evidence { manager: Some(PackageManager::Yum), ..bookworm() };
         assert_eq!(item().plan(&old).expect_err("nobody has it").code, NOT_APPLICABLE);
-        assert_eq!(os_id("NAME=\"Rocky\"\nID=\"rocky\"\n"), "rocky");
     }
 }

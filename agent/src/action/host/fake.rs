@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::{Execution, File, Host, Moment, Said};
 use crate::{
     action::step::{Call, Owner},
-    os::Platform,
+    os::{Platform, Release},
 };
 
 /// Everything there is.
@@ -168,6 +168,10 @@ impl Inner {
 impl Host for FakeHost {
     fn platform(&self) -> Platform {
         Platform { package_manager: Some(PackageManager::Apt), init_system: InitSystem::Systemd }
+    }
+
+    fn release(&self) -> Release {
+        Release { id: "debian".to_owned(), version: "12".to_owned(), ..Release::default() }
     }
 
     fn now(&self) -> Moment {

@@ -49,7 +49,7 @@ impl Change for InstallDocker {
         };
         let text =
             |path: &str| host.read(path).ok().flatten().map(|file| String::from_utf8_lossy(&file.bytes).into_owned());
-        let os = text("/etc/os-release").unwrap_or_default();
+        let release = host.release();
         let confined = text("/sys/module/apparmor/parameters/enabled").is_some_and(|enabled| enabled.trim() == "Y");
         Ok(Evidence {
             daemon,
@@ -57,8 +57,8 @@ impl Change for InstallDocker {
             version,
             manager: host.platform().package_manager,
             has_dockers_own: sources(host).iter().filter_map(|path| text(path)).any(|text| names_dockers_own(&text)),
-            os_major: value(&os, "VERSION_ID").and_then(|version| version.split('.').next()?.parse().ok()).unwrap_or(0),
-            os: value(&os, "ID").unwrap_or_default(),
+            os_major: release.major(),
+            os: release.id,
             lacks_apparmor: confined && !host.has_program("apparmor_parser"),
         })
     }
@@ -146,11 +146,6 @@ fn names_dockers_own(source: &str) -> bool {
     source.lines().filter(counts).any(|line| DOCKERS_OWN.iter().any(|mark| line.contains(mark)))
 }
 
-fn value(os_release: &str, key: &str) -> Option<String> {
-    let line = os_release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
-    Some(line.trim().trim_matches(['"', '\'']).to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,7 +195,5 @@ mod tests {
         assert!(names_dockers_own("deb [signed-by=/k] https://download.docker.com/linux/debian bookworm stable"));
         assert!(names_dockers_own("URIs: https://mirror.example/docker-ce/linux/debian/"));
         assert!(!names_dockers_own("# deb https://download.docker.com/linux/debian bookworm stable"));
-        assert_eq!(value("ID=debian\nVERSION_ID=\"12\"\n", "VERSION_ID"), Some("12".into()));
-        assert_eq!(value("VERSION_ID=1\n", "ID"), None);
     }
 }

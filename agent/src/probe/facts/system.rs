@@ -1,10 +1,13 @@
 //! The operating system and the running kernel.
 
-use std::{collections::HashMap, io};
+use std::io;
 
 use muster_shared::facts::{Os, SupportTier};
 
-use crate::{os::text, probe::host::Host};
+use crate::{
+    os::{Release, release::FILES, text},
+    probe::host::Host,
+};
 
 pub(super) fn hostname(host: &Host) -> String {
     host.read_word("/proc/sys/kernel/hostname").or_else(|| host.read_word("/etc/hostname")).unwrap_or_default()
@@ -29,26 +32,13 @@ pub(super) fn booted_at_us(host: &Host) -> Option<i64> {
 }
 
 pub(super) fn os(host: &Host) -> io::Result<Os> {
-    let release = host.read("/etc/os-release").or_else(|_| host.read("/usr/lib/os-release"))?;
+    let release = host.read(FILES[0]).or_else(|_| host.read(FILES[1]))?;
     Ok(parse_os(&release))
 }
 
 fn parse_os(release: &str) -> Os {
-    let fields: HashMap<&str, String> = release
-        .lines()
-        .filter_map(|line| line.trim().split_once('='))
-        .map(|(key, value)| (key, text::clean(value.trim().trim_matches(['"', '\'']))))
-        .collect();
-    let field = |key: &str| fields.get(key).cloned().unwrap_or_default();
-    let (id, version) = (field("ID").to_lowercase(), field("VERSION_ID"));
-    Os {
-        support_tier: support_tier(&id, &version),
-        id,
-        version,
-        name: field("NAME"),
-        codename: field("VERSION_CODENAME"),
-        pretty_name: field("PRETTY_NAME"),
-    }
+    let Release { id, version, name, codename, pretty_name } = Release::parse(release);
+    Os { support_tier: support_tier(&id, &version), id, version, name, codename, pretty_name }
 }
 
 /// The table of supported systems. A release newer than the table's is of a supported family, so it is supported in
