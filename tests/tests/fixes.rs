@@ -3,6 +3,9 @@
 
 #![allow(clippy::print_stdout, reason = "the counts are what the run shows")]
 
+#[path = "fixes/kills.rs"]
+mod kills;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -21,8 +24,6 @@ const POLICY: &str = "/etc/muster-agent/policy.toml";
 const INSTALLED_WITHIN: Duration = Duration::from_secs(600);
 /// The promise on a way in that a change has closed.
 const BACK_WITHIN: Duration = Duration::from_secs(60);
-/// The promise on a command whose executor was killed, from its restart; systemd restarts it after a second.
-const KNOWN_WITHIN: Duration = Duration::from_secs(16);
 /// What the machine that runs the tests decides, not the fixes.
 const OF_THE_MACHINE: [&str; 2] = ["disk_space", "network_connectivity"];
 const PASSWORD: &str = "battery staple";
@@ -264,58 +265,5 @@ async fn a_change_after_which_nobody_can_log_in_is_taken_back_by_the_host_itself
         }
         joined.online().await?;
     }
-    Ok(())
-}
-
-/// How often the executor is killed: a few times for every run of the tests, a thousand times by `just fix-kills`.
-fn kills() -> u32 {
-    std::env::var("MUSTER_FIX_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(6)
-}
-
-#[tokio::test]
-async fn whenever_the_executor_is_killed_a_change_begins_once_at_most_and_its_end_is_known() -> Result<()> {
-    let joined = Joined::new(Release::Bookworm, Variant::Plain).await?;
-    joined.server.run(&["groupadd", "docker"]).await?;
-    let (mut longest, mut ends) = (Duration::ZERO, std::collections::BTreeMap::<String, u32>::new());
-    for kill in 0..kills() {
-        joined.server.exec(&["gpasswd", "--delete", "deploy", "docker"]).await?;
-        let since = joined.server.run(&["date", "+%s.%N"]).await?;
-        let path = format!("/api/v1/vms/{}/preflight/fix", joined.id);
-        let body = json!({ "actions": ["add_to_docker_group"] });
-        let mut events = joined.control_plane.rest().stream(&path, Some(&body)).await?;
-        events.next().await?.context("a first word")?;
-        // From before it is taken to after it has ended, each time at another moment.
-        tokio::time::sleep(Duration::from_millis(u64::from(kill * 37 % 600))).await;
-        joined.server.exec(&["systemctl", "kill", "--signal=KILL", "muster-agent-executor"]).await?;
-        let killed = Instant::now();
-        let command = wait::until("the command's end", held_to(KNOWN_WITHIN), || async {
-            let commands = joined.commands().await?;
-            let newest = commands.as_array().into_iter().flatten().find(|command| command["kind"] == "change").cloned();
-            Ok(newest.filter(|command| !command["finished_at"].is_null()))
-        })
-        .await?;
-        longest = longest.max(killed.elapsed());
-        drop(events);
-        let journal = ["journalctl", "--no-pager", "--since", &format!("@{since}"), "--identifier", "usermod"];
-        let begun = joined.server.run(&journal).await?.matches("add 'deploy' to group 'docker'").count();
-        assert!(begun <= 1, "begun {begun} times: {command}");
-        let member = joined.server.run(&["id", "-nG", "deploy"]).await?.contains("docker");
-        let state = command["state"].as_str().unwrap_or_default();
-        match state {
-            "succeeded" => assert!(member, "{command}"),
-            "failed" => assert!(!member, "{command}"),
-            _ => assert_eq!(state, "indeterminate", "{command}"),
-        }
-        *ends.entry(state.to_owned()).or_default() += 1;
-        wait::until("the executor to be back", SOON, || async {
-            let shown = joined.server.exec(&["systemctl", "is-active", "muster-agent-executor"]).await?;
-            Ok((shown.stdout.trim() == "active").then_some(()))
-        })
-        .await?;
-        joined.online().await?;
-        // A burst of starts must not be what stops it.
-        joined.server.run(&["systemctl", "reset-failed", "muster-agent-executor"]).await?;
-    }
-    println!("{} kills: {ends:?}, the end known after {:.1} s at most", kills(), longest.as_secs_f64());
     Ok(())
 }
