@@ -4,6 +4,12 @@
 use std::{fmt::Write as _, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result, ensure};
+use http::Method;
+use muster::{
+    dial::AddressPolicy,
+    servers::{SshAuth, SshTarget, SudoMode},
+    ssh::{Connector, SshError},
+};
 use muster_shared::{
     facts::{Container, Docker, DockerStatus, Facts, Os},
     wire::{self, agent_message},
@@ -12,15 +18,22 @@ use muster_tests::{
     agent::Agent,
     control_plane::{ControlPlane, Settings},
     fleet::{Host, Session, now_us},
-    lab::{LabServer, Network, Release, Variant},
+    lab::{LabServer, Network, Release, Sudo, Variant},
     patience::SOON,
     process::Process,
+    wait,
 };
 use ring::digest::{SHA256, digest};
+use russh::keys::decode_secret_key;
+use secrecy::SecretString;
+use serde_json::{Value, json};
 
 /// Longest a scenario may take; each has its own, shorter limits within.
 const SCENARIO_LIMIT: std::time::Duration = SOON.saturating_mul(6);
 const PASSWORD: &str = "correct horse";
+const KEY: &str = include_str!("../../control-plane/src/ssh/fixtures/ed25519-openssh.pem");
+const POLICY: &str = "/etc/muster-agent/policy.toml";
+const SSHD_SETTINGS: &str = "find /etc/ssh -type f -exec sha256sum {} + | sort -k2";
 
 /// A scenario that runs.
 struct Scenario(Process);
@@ -105,6 +118,104 @@ async fn a_server_is_added_over_ssh_once_its_key_is_confirmed() -> Result<()> {
         ("MUSTER_TEST_FINGERPRINT", fingerprint.as_str()),
     ];
     Scenario::start("add-by-ssh", &control_plane, &more)?.passes().await
+}
+
+/// A lab server that joined, whose host allows everything, and what enters it on record.
+async fn joined(control_plane: &ControlPlane, server: &LabServer, login: &Value) -> Result<String> {
+    let id = control_plane.join(server).await?["id"].as_str().context("an id")?.to_owned();
+    server.write_file(POLICY, "0644", b"allow = [\"observe\", \"fix\", \"secure\"]\n").await?;
+    let mut login = login.clone();
+    login["ipv4_address"] = json!(server.address().to_string());
+    let patched = control_plane.rest().call(Method::PATCH, &format!("/api/v1/vms/{id}"), Some(&login)).await?;
+    ensure!(patched.status.is_success(), "{}", patched.text);
+    Ok(id)
+}
+
+#[tokio::test]
+async fn a_bare_server_is_checked_planned_fixed_and_ready() -> Result<()> {
+    let network = Network::create().await?;
+    let control_plane = Settings::new().reached_from(&network).start().await?;
+    let server = LabServer::start(&network, Release::Bookworm, Variant::Plain).await?;
+    server.stand_in_for_the_internet().await?;
+    server.add_user("deploy", PASSWORD, Sudo::No).await?;
+    let id = joined(&control_plane, &server, &json!({ "ssh_username": "deploy", "ssh_password": PASSWORD })).await?;
+    Scenario::start("fix", &control_plane, &[("MUSTER_TEST_SERVER", &id)])?.passes().await
+}
+
+#[tokio::test]
+async fn a_password_becomes_a_key_that_is_seen_once() -> Result<()> {
+    let network = Network::create().await?;
+    let control_plane = Settings::new().reached_from(&network).start().await?;
+    let server = LabServer::start(&network, Release::Bookworm, Variant::Plain).await?;
+    server.set_password("root", PASSWORD).await?;
+    let id = joined(&control_plane, &server, &json!({ "ssh_username": "root", "ssh_password": PASSWORD })).await?;
+    let mut scenario = Scenario::start("secure", &control_plane, &[("MUSTER_TEST_SERVER", &id)])?;
+    let key: String = serde_json::from_str(&scenario.says("key ").await?)?;
+    scenario.passes().await?;
+    let key = SshAuth::Key { private_key: SecretString::from(key), passphrase: None, sudo_password: None };
+    assert!(lets_in(&server, key).await?, "the key that was shown opens the server");
+    assert!(!lets_in(&server, SshAuth::Password(SecretString::from(PASSWORD))).await?, "the password does not");
+    Ok(())
+}
+
+/// Whether a fresh login as root works.
+async fn lets_in(server: &LabServer, auth: SshAuth) -> Result<bool> {
+    let target = SshTarget {
+        host: server.address().to_string(),
+        port: 22,
+        username: "root".parse()?,
+        auth,
+        sudo_mode: SudoMode::None,
+        host_key: None,
+    };
+    match Connector::new(AddressPolicy::default()).log_in(&target).await {
+        Ok(session) => {
+            session.close().await;
+            Ok(true)
+        }
+        Err(SshError::AuthFailed { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[tokio::test]
+async fn an_item_of_the_profile_is_shown_applied_and_taken_back() -> Result<()> {
+    let network = Network::create().await?;
+    let control_plane = Settings::new().reached_from(&network).start().await?;
+    let server = LabServer::start(&network, Release::Bookworm, Variant::Plain).await?;
+    server.authorize_key("root", &decode_secret_key(KEY, None)?.public_key().to_openssh()?).await?;
+    let id = joined(&control_plane, &server, &json!({ "ssh_username": "root", "ssh_private_key": KEY })).await?;
+    let settings = || async { Ok::<_, anyhow::Error>(server.paste(SSHD_SETTINGS).await?.stdout) };
+    let before = settings().await?;
+    let mut scenario = Scenario::start("harden", &control_plane, &[("MUSTER_TEST_SERVER", &id)])?;
+    scenario.says("applied").await?;
+    assert_ne!(settings().await?, before, "it is made on the host");
+    scenario.passes().await?;
+    assert_eq!(settings().await?, before, "byte for byte");
+    Ok(())
+}
+
+#[tokio::test]
+async fn environments_move_between_ready_servers_and_only_an_empty_one_is_deleted() -> Result<()> {
+    let network = Network::create().await?;
+    let control_plane = Settings::new().reached_from(&network).start().await?;
+    let mut servers = Vec::new();
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let server = LabServer::start(&network, Release::Bookworm, Variant::Docker).await?;
+        server.stand_in_for_the_internet().await?;
+        server.set_password("root", PASSWORD).await?;
+        let id = joined(&control_plane, &server, &json!({ "ssh_username": "root", "ssh_password": PASSWORD })).await?;
+        wait::until("the server to be qualified", SOON, || async {
+            let path = format!("/api/v1/vms/{id}/preflight");
+            let checked = control_plane.rest().stream(&path, None).await?.all(SOON).await?;
+            Ok(checked.last().is_some_and(|last| last.data["status"] == "qualified").then_some(()))
+        })
+        .await?;
+        servers.push(server);
+        ids.push(id);
+    }
+    Scenario::start("move", &control_plane, &[("MUSTER_TEST_SERVERS", &ids.join(" "))])?.passes().await
 }
 
 #[tokio::test]
