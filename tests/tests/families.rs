@@ -21,7 +21,6 @@ use muster_tests::{
 };
 use serde_json::{Value, json};
 
-const POLICY: &str = "/etc/muster-agent/policy.toml";
 /// What the machine that runs the tests decides, not the fixes.
 const OF_THE_MACHINE: [&str; 2] = ["disk_space", "network_connectivity"];
 const PASSWORD: &str = "battery staple";
@@ -39,8 +38,13 @@ impl Joined {
         let server = LabServer::start(&network, Release::Bookworm, variant).await?;
         server.add_user("deploy", PASSWORD, Sudo::No).await?;
         let control_plane = Settings::new().reached_from(&network).start().await?;
-        let id = control_plane.join(&server).await?["id"].as_str().context("an id")?.to_owned();
-        server.write_file(POLICY, "0644", b"allow = [\"observe\", \"fix\", \"power\"]\n").await?;
+        let body = json!({ "server_name": server.name(), "allow": ["observe", "fix", "power"] });
+        let token = control_plane.rest().post("/api/v1/join-tokens", &body).await?;
+        let pasted = server.paste(token["command"].as_str().context("a line")?).await?;
+        ensure!(pasted.status.success(), "{}{}", pasted.stdout, pasted.stderr);
+        let joined = control_plane.server_named(server.name()).await?.context("the joined server")?;
+        let id = joined["id"].as_str().context("an id")?.to_owned();
+        control_plane.first_sample(&id, SOON).await?;
         let login = json!({
             "ssh_username": "deploy", "ssh_password": PASSWORD, "ipv4_address": server.address().to_string(),
         });

@@ -120,15 +120,30 @@ async fn reboots(joined: &mut Joined) -> Result<()> {
     joined.online().await
 }
 
-/// A change after which nobody can log in, then `kills`: the rule is gone in time all the same.
-async fn takes_back_what_nobody_confirms(joined: &Joined, kills: &[&str]) -> Result<()> {
-    joined.server.run(&["mv", "/usr/sbin/visudo", "/usr/sbin/visudo.real"]).await?;
-    joined.server.write_file("/usr/sbin/visudo", "0755", FAULT.as_bytes()).await?;
+/// A change after which nobody can log in.
+async fn closes_the_way_in(joined: &Joined) -> Result<()> {
     let events = joined.fix(json!({ "actions": ["configure_sudo"] })).await?;
-    let closed = Instant::now();
     let last = events.last().context("events")?;
     assert_eq!((last.name.as_str(), &last.data["code"]), ("error", &json!("way_in_not_proven")), "{events:?}");
     assert!(joined.server.exec(&DROP_IN).await?.status.success(), "it stands until its time is up");
+    Ok(())
+}
+
+async fn takes_back_with_a_new_boot(joined: &mut Joined) -> Result<()> {
+    closes_the_way_in(joined).await?;
+    joined.server.stop().await?;
+    joined.server.start_again().await?;
+    wait::until("the rule to be gone", SOON, || async {
+        Ok((!joined.server.exec(&DROP_IN).await?.status.success()).then_some(()))
+    })
+    .await?;
+    joined.online().await
+}
+
+/// After `kills` the rule is gone in time all the same.
+async fn takes_back_what_nobody_confirms(joined: &Joined, kills: &[&str]) -> Result<()> {
+    closes_the_way_in(joined).await?;
+    let closed = Instant::now();
     let watchers = processes(joined, WATCHER).await?;
     assert_eq!(watchers.len(), 1, "one process of its own");
     kill(joined, WATCHER).await?;
@@ -153,20 +168,34 @@ async fn takes_back_what_nobody_confirms(joined: &Joined, kills: &[&str]) -> Res
 
 async fn keeps_its_promises(variant: Variant, init: InitSystem, kills: &[&str]) -> Result<()> {
     let mut joined = Joined::new(variant).await?;
+    let kept = keeps_them(&mut joined, init, kills).await;
+    if kept.is_err() {
+        println!(
+            "the agent's last lines:\n{}",
+            joined.server.paste("tail -n 60 /var/log/muster-agent.log").await?.stdout
+        );
+    }
+    kept
+}
+
+async fn keeps_them(joined: &mut Joined, init: InitSystem, kills: &[&str]) -> Result<()> {
     let facts = joined.facts().await?;
     assert_eq!(facts["init_system"], serde_json::to_value(init)?, "{facts}");
-    let services = Services { joined: &joined, init };
+    let services = Services { joined, init };
     services.each_word_does_what_it_says().await?;
-    docker_is_started(&joined, &services).await?;
+    docker_is_started(joined, &services).await?;
     assert_eq!(services.stand("muster-agent").await?, (Activity::Running, true), "the agent is a service itself");
-    reboots(&mut joined).await?;
-    takes_back_what_nobody_confirms(&joined, kills).await?;
-    let services = Services { joined: &joined, init };
+    reboots(joined).await?;
+    joined.server.run(&["mv", "/usr/sbin/visudo", "/usr/sbin/visudo.real"]).await?;
+    joined.server.write_file("/usr/sbin/visudo", "0755", FAULT.as_bytes()).await?;
+    takes_back_with_a_new_boot(joined).await?;
+    takes_back_what_nobody_confirms(joined, kills).await?;
+    let services = Services { joined, init };
     services.ask(Change::Restart, "muster-agent").await?;
     joined.online().await?;
     joined.server.run(&["muster-agent", "uninstall"]).await?;
     assert_eq!(services.stand("muster-agent").await?.1, false);
-    assert!(processes(&joined, "muster-agent").await?.is_empty(), "nothing of it runs");
+    assert!(processes(joined, "muster-agent").await?.is_empty(), "nothing of it runs");
     let left = joined.server.paste("find /etc /usr/local /var -xdev -name '*muster-agent*'").await?;
     assert_eq!(left.stdout, "");
     Ok(())
