@@ -6,10 +6,14 @@
 //! `muster-agent revert --watch` runs as a process of its own; the executor starts it anew when it is killed, and whenever
 //! it starts itself.
 
-use std::{fs, io, os::unix::process::CommandExt as _, path::PathBuf, process, time::Duration};
+use std::{fs, io, path::PathBuf, process::Stdio, time::Duration};
 
 use async_trait::async_trait;
 use muster_shared::facts::InitSystem;
+use tokio::{
+    process::{Child, Command},
+    time::sleep,
+};
 
 use super::step::Call;
 use crate::{durable, os::Platform, probe::program};
@@ -92,34 +96,37 @@ impl HostDeadman {
     fn arm_process(&self) -> Result<(), String> {
         let failed =
             |error: io::Error| format!("the process that would take the change back can't be started: {error}");
-        let mut child = self.start_process().map_err(failed)?;
+        let child = self.start_process().map_err(failed)?;
         let deadman = self.clone();
-        // It ends well when nothing is left to be reverted.
-        std::thread::spawn(move || {
-            while !child.wait().is_ok_and(|status| status.success()) {
-                std::thread::sleep(START_AGAIN_AFTER);
-                match deadman.start_process() {
-                    Ok(again) => child = again,
-                    Err(cause) => {
-                        tracing::error!(%cause, "an unconfirmed change is left to the next start of the executor");
-                        return;
-                    }
-                }
-            }
-        });
+        tokio::spawn(keep(child, move || deadman.start_process()));
         Ok(())
     }
 
-    fn start_process(&self) -> io::Result<process::Child> {
-        process::Command::new(this_program()?)
+    fn start_process(&self) -> io::Result<Child> {
+        Command::new(this_program()?)
             .args(["revert", "--watch", "--state-dir"])
             .arg(&self.state_dir)
             .env_clear()
             .env("PATH", program::PATH)
-            .stdin(process::Stdio::null())
-            .stdout(process::Stdio::null())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
             .process_group(0)
             .spawn()
+    }
+}
+
+/// Has `start` begin another process whenever `child` is ended by somebody else. It ends well when nothing is left to be
+/// reverted, and goes on when this process ends.
+async fn keep(mut child: Child, start: impl Fn() -> io::Result<Child>) {
+    while !child.wait().await.is_ok_and(|status| status.success()) {
+        sleep(START_AGAIN_AFTER).await;
+        match start() {
+            Ok(again) => child = again,
+            Err(cause) => {
+                tracing::error!(%cause, "an unconfirmed change is left to the next start of the executor");
+                return;
+            }
+        }
     }
 }
 
@@ -161,5 +168,28 @@ impl Deadman for HostDeadman {
         for name in [TIMER, SERVICE] {
             let _ = fs::remove_file(PathBuf::from(UNIT_FOLDER).join(name));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    async fn starts_after(first: &str) -> u32 {
+        let starts = AtomicU32::new(0);
+        let child = Command::new(first).spawn().expect("a process");
+        keep(child, || {
+            starts.fetch_add(1, Ordering::Relaxed);
+            Command::new("true").spawn()
+        })
+        .await;
+        starts.into_inner()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_is_started_again_until_it_ends_well() {
+        assert_eq!((starts_after("false").await, starts_after("true").await), (1, 0));
     }
 }

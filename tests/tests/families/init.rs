@@ -194,7 +194,7 @@ async fn keeps_them(joined: &mut Joined, init: InitSystem, kills: &[&str]) -> Re
     services.ask(Change::Restart, "muster-agent").await?;
     joined.online().await?;
     joined.server.run(&["muster-agent", "uninstall"]).await?;
-    assert_eq!(services.stand("muster-agent").await?.1, false);
+    assert!(!services.stand("muster-agent").await?.1, "not even at boot");
     assert!(processes(joined, "muster-agent").await?.is_empty(), "nothing of it runs");
     let left = joined.server.paste("find /etc /usr/local /var -xdev -name '*muster-agent*'").await?;
     assert_eq!(left.stdout, "");
