@@ -32,7 +32,7 @@ use crate::{
 /// Longest token file read, in bytes.
 const MAX_TOKEN_BYTES: u64 = 4096;
 
-/// Joins, then installs and starts the services where there is systemd.
+/// Joins, then installs and starts the services where an init system is known.
 ///
 /// # Errors
 /// [`Failure`] with the next step in words.
@@ -45,7 +45,7 @@ pub async fn join(args: JoinArgs, out: &mut impl Write) -> Result<(), Failure> {
             "root is needed: run it in a root shell or with sudo (or give a --state-dir of your own)",
         ));
     }
-    let with_service = installed && !args.no_service && install::has_systemd();
+    let service = install::service().filter(|_| installed && !args.no_service);
     let previous = match paths.link().identity() {
         Ok(identity) => Some(identity),
         Err(StateError::NotEnrolled) => None,
@@ -67,20 +67,25 @@ pub async fn join(args: JoinArgs, out: &mut impl Write) -> Result<(), Failure> {
         let enrolled = enroll::enroll(&args.url, args.ca_sha256, &token, host_claims(), previous.as_ref())
             .await
             .map_err(|error| explain(&error, &args.url))?;
-        if with_service {
+        if service.is_some() {
             install::create_user()?;
         }
         keep(&paths, &enrolled, previous.as_ref(), &args.allow)?;
         say(out, &format!("joined as server {}", enrolled.identity.server_id))?;
     }
-    if with_service {
-        install::install(standing.is_none(), out)
+    if let Some(service) = service {
+        install::install(service, standing.is_none(), out)
     } else if args.no_service {
         Ok(())
     } else {
         let program = if installed { install::copy_binary()? } else { "muster-agent".into() };
         let state_dir = paths.state_dir.display();
-        say(out, &format!("no systemd starts it here; have this run at boot: {program} run --state-dir {state_dir}"))
+        say(
+            out,
+            &format!(
+                "no init system that is known starts it here; have this run at boot: {program} run --state-dir {state_dir}"
+            ),
+        )
     }
 }
 

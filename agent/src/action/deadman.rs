@@ -3,12 +3,17 @@
 //! Whoever reverts reads plan and kept files from disk ([`Engine::revert_due`](super::Engine::revert_due)), so it needs
 //! nothing but the folder. Under systemd a timer, enabled for as long as an unconfirmed change is there, starts
 //! `muster-agent revert` every few seconds and with each boot: when that is killed, the next one comes. Elsewhere
-//! `muster-agent revert --watch` runs as a process of its own, and the executor starts it anew whenever it starts itself.
+//! `muster-agent revert --watch` runs as a process of its own; the executor starts it anew when it is killed, and whenever
+//! it starts itself.
 
-use std::{fs, io, os::unix::process::CommandExt as _, path::PathBuf, process};
+use std::{fs, io, path::PathBuf, process::Stdio, time::Duration};
 
 use async_trait::async_trait;
 use muster_shared::facts::InitSystem;
+use tokio::{
+    process::{Child, Command},
+    time::sleep,
+};
 
 use super::step::Call;
 use crate::{durable, os::Platform, probe::program};
@@ -19,6 +24,8 @@ const UNIT_FOLDER: &str = "/etc/systemd/system";
 const SERVICE: &str = "muster-agent-revert.service";
 pub(crate) const TIMER: &str = "muster-agent-revert.timer";
 const ORDER_WITHIN_S: u64 = 20;
+/// A process that is killed at once each time must not keep a core busy.
+const START_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// The files that stand on a host while a change waits: the timer's, then its service's.
 #[must_use]
@@ -89,19 +96,37 @@ impl HostDeadman {
     fn arm_process(&self) -> Result<(), String> {
         let failed =
             |error: io::Error| format!("the process that would take the change back can't be started: {error}");
-        let mut child = process::Command::new(this_program().map_err(failed)?)
+        let child = self.start_process().map_err(failed)?;
+        let deadman = self.clone();
+        tokio::spawn(keep(child, move || deadman.start_process()));
+        Ok(())
+    }
+
+    fn start_process(&self) -> io::Result<Child> {
+        Command::new(this_program()?)
             .args(["revert", "--watch", "--state-dir"])
             .arg(&self.state_dir)
             .env_clear()
             .env("PATH", program::PATH)
-            .stdin(process::Stdio::null())
-            .stdout(process::Stdio::null())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
             .process_group(0)
             .spawn()
-            .map_err(failed)?;
-        // Its end is awaited so that it does not stay behind as a zombie.
-        std::thread::spawn(move || child.wait());
-        Ok(())
+    }
+}
+
+/// Has `start` begin another process whenever `child` is ended by somebody else. It ends well when nothing is left to be
+/// reverted, and goes on when this process ends.
+async fn keep(mut child: Child, start: impl Fn() -> io::Result<Child>) {
+    while !child.wait().await.is_ok_and(|status| status.success()) {
+        sleep(START_AGAIN_AFTER).await;
+        match start() {
+            Ok(again) => child = again,
+            Err(cause) => {
+                tracing::error!(%cause, "an unconfirmed change is left to the next start of the executor");
+                return;
+            }
+        }
     }
 }
 
@@ -115,7 +140,7 @@ fn this_program() -> io::Result<PathBuf> {
 async fn order(arguments: &[&str]) -> Result<(), String> {
     let call = Call::new("systemctl", arguments, ORDER_WITHIN_S);
     let arguments: Vec<&str> = call.arguments.iter().map(String::as_str).collect();
-    let limit = std::time::Duration::from_secs(call.limit_s);
+    let limit = Duration::from_secs(call.limit_s);
     let asked = program::run_well(&call.program, &arguments, limit).await;
     asked.map(drop).map_err(|error| format!("the timer that would take the change back can't be set: {error}"))
 }
@@ -143,5 +168,28 @@ impl Deadman for HostDeadman {
         for name in [TIMER, SERVICE] {
             let _ = fs::remove_file(PathBuf::from(UNIT_FOLDER).join(name));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    async fn starts_after(first: &str) -> u32 {
+        let starts = AtomicU32::new(0);
+        let child = Command::new(first).spawn().expect("a process");
+        keep(child, || {
+            starts.fetch_add(1, Ordering::Relaxed);
+            Command::new("true").spawn()
+        })
+        .await;
+        starts.into_inner()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_is_started_again_until_it_ends_well() {
+        assert_eq!((starts_after("false").await, starts_after("true").await), (1, 0));
     }
 }

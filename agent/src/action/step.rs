@@ -185,7 +185,8 @@ pub fn service_calls(
     if running == Some(false) {
         wanted.reverse();
     }
-    wanted.into_iter().map(|change| services::change(init, change, &name).map(Call::from)).collect()
+    let orders: Option<Vec<_>> = wanted.into_iter().map(|change| services::orders(init, change, &name)).collect();
+    Some(orders?.into_iter().flatten().map(Call::from).collect())
 }
 
 /// The names that are package names to the package manager; the catalogue's all are.
@@ -222,6 +223,10 @@ mod tests {
         assert_eq!(lines("docker.service", (true, true), on), [""; 0]);
         let stopped = ["systemctl --no-ask-password stop nginx.service", "systemctl --quiet disable nginx.service"];
         assert_eq!(lines("nginx.service", (true, true), (Some(false), Some(false))), stopped);
+        let off = ServiceState { enabled: false, running: false };
+        let calls = service_calls(InitSystem::Sysvinit, "docker.service", off, on).expect("SysVinit takes them");
+        let words = ["update-rc.d docker defaults", "update-rc.d docker enable", "service docker start"];
+        assert_eq!(calls.iter().map(Call::line).collect::<Vec<_>>(), words);
         assert_eq!(
             service_calls(InitSystem::Systemd, "--root=/x", ServiceState { enabled: true, running: true }, on),
             None

@@ -1,7 +1,8 @@
-//! Installing under systemd: a user, one binary, two units. Every step can be repeated.
+//! Installing: a user, one binary, and what has the host's init system start it. Every step can be repeated.
 //!
 //! Programs are run by argument vector; their output is shown only when they fail.
 
+pub mod service;
 pub mod users;
 
 use std::{
@@ -11,28 +12,31 @@ use std::{
     process::{Command, Stdio},
 };
 
+use muster_shared::facts::InitSystem;
 use rustix::process::geteuid;
 
+use self::service::Service;
 use crate::{
     action::deadman,
     app::{Exit, Failure},
     durable,
+    os::{Platform, services::Change},
     state::{DEFAULT_STATE_DIR, Paths},
 };
 
 const BINARY: &str = "/usr/local/bin/muster-agent";
-const UNITS_DIR: &str = "/etc/systemd/system";
-/// The executor first: the link waits for it.
-const UNITS: [(&str, &str); 2] = [
-    ("muster-agent-executor.service", include_str!("../../../packaging/systemd/muster-agent-executor.service")),
-    ("muster-agent-link.service", include_str!("../../../packaging/systemd/muster-agent-link.service")),
-];
 
 /// Whether systemd is this host's init.
 #[must_use]
 pub fn has_systemd() -> bool {
     // What sd_booted(3) looks at.
     Path::new("/run/systemd/system").is_dir()
+}
+
+/// How this host's init system starts the agent; `None` where nobody does.
+#[must_use]
+pub fn service() -> Option<Service> {
+    Service::of(Platform::detect(Path::new("/")).init_system)
 }
 
 /// Makes the link's user where there is none.
@@ -76,34 +80,39 @@ pub fn copy_binary() -> Result<String, Failure> {
     Ok(BINARY.to_owned())
 }
 
-/// Installs and starts both services. Running ones are started anew only if something changed or the identity is new.
+/// Installs and starts `service`. One that runs is started anew only if something changed or the identity is new.
 ///
 /// # Errors
 /// [`Failure`] with what the failing program said.
-pub fn install(new_identity: bool, out: &mut impl Write) -> Result<(), Failure> {
+pub fn install(service: Service, new_identity: bool, out: &mut impl Write) -> Result<(), Failure> {
     create_user()?;
     let before = fs::read(BINARY).ok();
     copy_binary()?;
     let mut changed = before != fs::read(BINARY).ok();
-    for (name, text) in UNITS {
-        changed |= write_unit(&Path::new(UNITS_DIR).join(name), text)?;
+    for (path, text, mode) in service.files() {
+        changed |= write_file(&path, text, mode)?;
     }
-    let names = UNITS.map(|(name, _)| name);
-    if changed {
+    if changed && service.init == InitSystem::Systemd {
         run("systemctl", &["daemon-reload"])?;
     }
-    run("systemctl", &[&["enable", "--quiet"][..], &names].concat())?;
-    let verb = if changed || new_identity { "restart" } else { "start" };
-    run("systemctl", &[&[verb][..], &names].concat())?;
-    writeln!(out, "the agent runs and starts at boot; look at it with: systemctl status {}", names.join(" "))
+    ask(service, Change::Enable)?;
+    ask(service, if changed || new_identity { Change::Restart } else { Change::Start })?;
+    writeln!(out, "the agent runs and starts at boot; look at it with: {}", service.look())
         .map_err(|error| Failure::new(Exit::Failed, error.to_string()))
 }
 
-fn write_unit(path: &Path, text: &str) -> Result<bool, Failure> {
+fn ask(service: Service, change: Change) -> Result<(), Failure> {
+    for (program, arguments) in service.words(change) {
+        run(program, &arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
+    }
+    Ok(())
+}
+
+fn write_file(path: &Path, text: &str, mode: u32) -> Result<bool, Failure> {
     if fs::read_to_string(path).is_ok_and(|there| there == text) {
         return Ok(false);
     }
-    durable::write_atomically(path, text.as_bytes(), 0o644)
+    durable::write_atomically(path, text.as_bytes(), mode)
         .map_err(|error| Failure::new(Exit::Failed, format!("{} can't be written: {error}", path.display())))?;
     Ok(true)
 }
@@ -120,16 +129,18 @@ pub fn uninstall(paths: &Paths, out: &mut impl Write) -> Result<(), Failure> {
     let mut leftovers =
         vec![paths.link_dir(), paths.executor_dir(), paths.policy(), paths.settings(), paths.run_dir.clone()];
     if installed {
-        if has_systemd() {
-            let names = UNITS.map(|(name, _)| name);
-            if UNITS.iter().any(|(name, _)| Path::new(UNITS_DIR).join(name).exists()) {
-                run("systemctl", &[&["disable", "--now", "--quiet"][..], &names].concat())?;
-            }
-            if deadman::units()[0].exists() {
-                run("systemctl", &["disable", "--now", "--quiet", deadman::TIMER])?;
+        if let Some(service) = service().filter(|service| service.files().any(|(path, ..)| path.exists())) {
+            ask(service, Change::Stop)?;
+            let disabled = ask(service, Change::Disable);
+            // OpenRC takes it for a failure where somebody has done it before.
+            if service.init != InitSystem::Openrc {
+                disabled?;
             }
         }
-        leftovers.extend(UNITS.map(|(name, _)| PathBuf::from(UNITS_DIR).join(name)));
+        if has_systemd() && deadman::units()[0].exists() {
+            run("systemctl", &["disable", "--now", "--quiet", deadman::TIMER])?;
+        }
+        leftovers.extend(Service::leftovers());
         leftovers.extend(deadman::units());
         leftovers.extend([paths.config_dir.clone(), PathBuf::from(BINARY)]);
     }
@@ -138,8 +149,11 @@ pub fn uninstall(paths: &Paths, out: &mut impl Write) -> Result<(), Failure> {
     }
     // Whatever else its owner keeps there stays.
     let _ = fs::remove_dir(&paths.state_dir);
-    if installed && has_systemd() {
-        run("systemctl", &["daemon-reload"])?;
+    match service().filter(|_| installed).map(|service| service.init) {
+        Some(InitSystem::Systemd) => run("systemctl", &["daemon-reload"])?,
+        // Links that lead nowhere now.
+        Some(InitSystem::Sysvinit) => run("update-rc.d", &["muster-agent", "remove"])?,
+        _ => {}
     }
     if installed && users::has_link_user() {
         run("userdel", &[users::LINK_USER]).or_else(|_| run("deluser", &[users::LINK_USER]))?;

@@ -96,7 +96,8 @@ pub fn change(init: InitSystem, change: Change, service: &ServiceName) -> Option
         (InitSystem::Openrc, Change::Stop) => ("rc-service", vec!["--nocolor", stem, "stop"]),
         (InitSystem::Openrc, Change::Restart) => ("rc-service", vec!["--nocolor", stem, "restart"]),
         (InitSystem::Openrc, Change::Reload) => ("rc-service", vec!["--nocolor", stem, "reload"]),
-        (InitSystem::Sysvinit, Change::Enable) => ("update-rc.d", vec![stem, "defaults"]),
+        // Only for one that has links: see [`orders`].
+        (InitSystem::Sysvinit, Change::Enable) => ("update-rc.d", vec![stem, "enable"]),
         (InitSystem::Sysvinit, Change::Disable) => ("update-rc.d", vec![stem, "disable"]),
         (InitSystem::Sysvinit, Change::Start) => ("service", vec![stem, "start"]),
         (InitSystem::Sysvinit, Change::Stop) => ("service", vec![stem, "stop"]),
@@ -105,6 +106,16 @@ pub fn change(init: InitSystem, change: Change, service: &ServiceName) -> Option
         (InitSystem::None, _) => return None,
     };
     Some(Invocation::new(program, &arguments, CHANGE_WITHIN))
+}
+
+/// Everything `init` has to be asked for `change` of `service`, in order; `None` as for [`change`]. SysVinit switches on
+/// only what has links already, and makes links only where there are none yet, switched off as those may be.
+#[must_use]
+pub fn orders(init: InitSystem, change: Change, service: &ServiceName) -> Option<Vec<Invocation>> {
+    let order = self::change(init, change, service)?;
+    let links = (init == InitSystem::Sysvinit && change == Change::Enable)
+        .then(|| Invocation::new("update-rc.d", &[service.stem(), "defaults"], CHANGE_WITHIN));
+    Some(links.into_iter().chain([order]).collect())
 }
 
 /// Asks `init` whether `service` runs; [`activity`] reads the answer.
@@ -128,10 +139,12 @@ pub fn activity(init: InitSystem, code: Option<i32>, stdout: &str) -> Activity {
     match (init, code) {
         // Reloading is running; activating is on its way, and whoever waits for it asks again.
         (InitSystem::Systemd, _) if matches!(stdout.trim(), "active" | "reloading") => Activity::Running,
-        (InitSystem::Systemd, Some(4)) | (InitSystem::Openrc, Some(1)) => Activity::Unknown,
+        (InitSystem::Systemd, Some(4)) => Activity::Unknown,
         (InitSystem::Openrc | InitSystem::Sysvinit, Some(0)) => Activity::Running,
-        // `service` of SysVinit ends with 1 where there is no such script, and LSB scripts with 4 where they can't tell.
-        (InitSystem::Sysvinit, Some(1 | 4 | 127)) => Activity::Unknown,
+        // Both complain and end with 1 where there is no such script. LSB scripts, which either runs, end with 1 for a
+        // service that died, and say so; with 4 where they can't tell.
+        (InitSystem::Openrc | InitSystem::Sysvinit, Some(1)) if !stdout.trim().is_empty() => Activity::Stopped,
+        (InitSystem::Openrc | InitSystem::Sysvinit, Some(1 | 4 | 127)) => Activity::Unknown,
         _ => Activity::Stopped,
     }
 }
@@ -197,9 +210,17 @@ mod tests {
             words(
                 "systemctl --quiet enable fail2ban.service",
                 "rc-update --quiet add fail2ban default",
-                "update-rc.d fail2ban defaults"
+                "update-rc.d fail2ban enable"
             )
         );
+        let orders = |init| {
+            let orders = orders(init, Change::Enable, &service("fail2ban"));
+            orders.map(|orders| orders.iter().map(Invocation::line).collect::<Vec<_>>())
+        };
+        let both = ["update-rc.d fail2ban defaults", "update-rc.d fail2ban enable"].map(str::to_owned);
+        assert_eq!(orders(InitSystem::Sysvinit), Some(both.to_vec()));
+        assert_eq!(orders(InitSystem::Openrc).map(|orders| orders.len()), Some(1));
+        assert_eq!(orders(InitSystem::None), None);
         assert_eq!(
             lines(Change::Disable),
             words(
@@ -240,9 +261,11 @@ mod tests {
             (InitSystem::Openrc, 3, " * status: stopped\n", Activity::Stopped),
             (InitSystem::Openrc, 32, " * status: crashed\n", Activity::Stopped),
             (InitSystem::Openrc, 1, "", Activity::Unknown),
+            (InitSystem::Openrc, 1, "Docker is not running ... failed!\n", Activity::Stopped),
             (InitSystem::Sysvinit, 0, "sshd is running.\n", Activity::Running),
             (InitSystem::Sysvinit, 3, "sshd is not running ... failed!\n", Activity::Stopped),
             (InitSystem::Sysvinit, 1, "", Activity::Unknown),
+            (InitSystem::Sysvinit, 1, "Docker is not running ... failed!\n", Activity::Stopped),
         ];
         for (init, code, said, expected) in cases {
             assert_eq!(activity(init, Some(code), said), expected, "{init:?} {said:?}");

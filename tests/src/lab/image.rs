@@ -7,8 +7,11 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-const PACKAGES: &str = "systemd,systemd-sysv,init,openssh-server,sudo,iproute2,iptables,procps,ca-certificates,curl,wget,\
-                        busybox,util-linux,passwd";
+use super::families;
+
+pub(super) const SYSTEMD: &str = "systemd,systemd-sysv,init";
+pub(super) const BASE: &str =
+    "openssh-server,sudo,iproute2,iptables,procps,ca-certificates,curl,wget,busybox,util-linux,passwd";
 const HOST_KEYS: &str = include_str!("host-keys.service");
 const SSHD: &str = include_str!("sshd.conf");
 
@@ -50,15 +53,31 @@ pub enum Variant {
     Plain,
     /// With Docker Engine from the release's own packages, started at boot.
     Docker,
+    /// Not the release's own: dnf and a repository with hollow packages of Docker; bookworm whatever was asked for, as
+    /// are those that follow.
+    Dnf,
+    /// The same with pacman.
+    Pacman,
+    /// `init` is SysVinit's, services are OpenRC's; Docker is there and off.
+    Openrc,
+    /// The same with SysVinit's own scripts.
+    Sysvinit,
+}
+
+impl Variant {
+    /// Whether systemd is the first process.
+    pub(super) fn has_systemd(self) -> bool {
+        !matches!(self, Self::Openrc | Self::Sysvinit)
+    }
 }
 
 /// What an image is made of; its hash is the image's tag.
 #[derive(Debug)]
-struct Recipe {
-    codename: &'static str,
-    variant: &'static str,
-    packages: String,
-    hooks: Vec<String>,
+pub(super) struct Recipe {
+    pub(super) codename: &'static str,
+    pub(super) variant: &'static str,
+    pub(super) packages: String,
+    pub(super) hooks: Vec<String>,
 }
 
 /// The tag of a server image, built first if the engine does not have it.
@@ -75,11 +94,15 @@ fn server_recipe(release: Release, variant: Variant) -> Recipe {
     let extra = match variant {
         Variant::Plain => "",
         Variant::Docker => ",docker.io",
+        Variant::Dnf => return families::dnf(),
+        Variant::Pacman => return families::pacman(),
+        Variant::Openrc => return families::booted_by("openrc"),
+        Variant::Sysvinit => return families::booted_by("sysvinit"),
     };
     Recipe {
         codename: release.codename(),
         variant: "minbase",
-        packages: format!("{PACKAGES}{extra}"),
+        packages: format!("{SYSTEMD},{BASE}{extra}"),
         hooks: vec![
             "upload host-keys.service /etc/systemd/system/lab-host-keys.service".into(),
             "upload sshd.conf /etc/ssh/sshd_config.d/00-lab.conf".into(),
@@ -100,7 +123,7 @@ fn bare_recipe() -> Recipe {
 
 impl Recipe {
     fn tag(&self) -> String {
-        let text = format!("{self:?}{HOST_KEYS}{SSHD}");
+        let text = format!("{self:?}{HOST_KEYS}{SSHD}{}", families::files_of(self));
         let hash = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
         format!("{}:{}-{}", super::docker::LABEL, self.codename, &hex::encode(hash)[..16])
     }
@@ -127,6 +150,9 @@ fn build(recipe: &Recipe, tag: &str) -> Result<()> {
     std::fs::write(directory.path().join("host-keys.service"), HOST_KEYS)?;
     std::fs::write(directory.path().join("sshd.conf"), SSHD)?;
     std::fs::write(directory.path().join("passwd"), "root:x:0:0:root:/:/bin/busybox\n")?;
+    for (name, text) in families::FILES {
+        std::fs::write(directory.path().join(name), text)?;
+    }
     let archive = directory.path().join("rootfs.tar");
     let mut bootstrap = Command::new("mmdebstrap");
     bootstrap.current_dir(directory.path()).stdin(Stdio::null());
@@ -170,8 +196,10 @@ mod tests {
         let tags = Release::ALL
             .into_iter()
             .flat_map(|release| [Variant::Plain, Variant::Docker].map(|variant| server_recipe(release, variant).tag()))
+            .chain([families::dnf(), families::pacman()].map(|recipe| recipe.tag()))
+            .chain(["openrc", "sysvinit"].map(|init| families::booted_by(init).tag()))
             .chain([bare_recipe().tag()])
             .collect::<std::collections::BTreeSet<_>>();
-        assert_eq!(tags.len(), 7);
+        assert_eq!(tags.len(), 11);
     }
 }

@@ -1,4 +1,4 @@
-//! Real servers on one machine: Debian with systemd and sshd as PID 1 of a container, each with its own address.
+//! Real servers on one machine: Debian with its init as PID 1 of a container and sshd, each with its own address.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -20,6 +20,7 @@
 
 mod bare;
 mod docker;
+mod families;
 mod image;
 mod server;
 

@@ -30,13 +30,14 @@ pub enum Ending {
     PoweredOff,
 }
 
-/// A Debian server that has booted: systemd is up and sshd listens on port 22. It and its disk go away on drop.
+/// A Debian server that has booted: its init is done and sshd listens on port 22. It and its disk go away on drop.
 #[derive(Debug)]
 pub struct LabServer {
     name: String,
     volume: String,
     address: Ipv4Addr,
     release: Release,
+    variant: Variant,
     network: Network,
 }
 
@@ -58,9 +59,11 @@ impl LabServer {
         let name = unique_name(release.codename());
         let volume = format!("{name}-docker");
         docker(&["volume", "create", "--label", &label(), &volume]).await?;
-        let server = Self { name, volume, address: Ipv4Addr::UNSPECIFIED, release, network: network.clone() };
+        let mut server =
+            Self { name, volume, address: Ipv4Addr::UNSPECIFIED, release, variant, network: network.clone() };
         server.create(&image, arguments).await?;
-        server.boot().await
+        server.boot().await?;
+        Ok(server)
     }
 
     async fn create(&self, image: &str, arguments: &[&str]) -> Result<()> {
@@ -68,32 +71,44 @@ impl LabServer {
         let mut run = vec!["run", "--detach", "--name", &self.name, "--hostname", &self.name, "--label", &label];
         run.extend(["--network", self.network.name(), "--cap-add=ALL", "--cap-drop=SYS_RESOURCE"]);
         run.extend(["--security-opt", "seccomp=unconfined", "--security-opt", "systempaths=unconfined"]);
-        run.extend(["--stop-signal", "SIGRTMIN+3"]);
+        // SysVinit takes an interrupt for three keys pressed at once, and shuts down in order.
+        run.extend(["--stop-signal", if self.variant.has_systemd() { "SIGRTMIN+3" } else { "SIGINT" }]);
         run.extend(["--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp"]);
         run.extend(["--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw", "--volume", &volume]);
         run.extend(arguments);
         run.push(image);
-        run.extend(INIT);
+        run.extend(if self.variant.has_systemd() { &INIT[..] } else { &INIT[..1] });
         docker(&run).await.map(drop)
     }
 
-    async fn boot(mut self) -> Result<Self> {
+    async fn boot(&mut self) -> Result<()> {
         let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
         let address = docker(&["inspect", "--format", format, &self.name]).await?;
         self.address = address.parse().with_context(|| format!("address {address:?}"))?;
-        self.wait_until_booted().await?;
-        Ok(self)
+        self.wait_until_booted().await
     }
 
     /// systemd answers once every job of the boot is done, sshd's among them. Trixie ends `degraded`: a container
     /// can't load kernel modules.
     async fn wait_until_booted(&self) -> Result<()> {
+        if !self.variant.has_systemd() {
+            return self.wait_for_gettys().await;
+        }
         wait::until("systemd to finish booting", BOOT_LIMIT, || async {
             let answer = self.exec(&["systemctl", "is-system-running", "--wait"]).await?;
             match answer.stdout.trim() {
                 "running" | "degraded" => Ok(Some(())),
                 _ => Ok(None),
             }
+        })
+        .await
+        .with_context(|| format!("server {}", self.name))
+    }
+
+    /// SysVinit's init starts them once the scripts of the boot are done.
+    async fn wait_for_gettys(&self) -> Result<()> {
+        wait::until("the consoles to be there", BOOT_LIMIT, || async {
+            Ok(self.exec(&["pgrep", "--exact", "getty"]).await?.status.success().then_some(()))
         })
         .await
         .with_context(|| format!("server {}", self.name))
@@ -230,7 +245,7 @@ impl LabServer {
     /// The last lines of its journal; of one unit only, if named.
     ///
     /// # Errors
-    /// When journald does not answer.
+    /// When journald does not answer, or there is none.
     pub async fn journal(&self, unit: Option<&str>) -> Result<String> {
         let mut arguments = vec!["journalctl", "--no-pager", "--lines", "200"];
         arguments.extend(unit.iter().flat_map(|unit| ["--unit", *unit]));
@@ -264,7 +279,16 @@ impl LabServer {
     ///
     /// # Errors
     /// When it does not boot within a minute.
-    pub async fn boot_again(self) -> Result<Self> {
+    pub async fn boot_again(mut self) -> Result<Self> {
+        self.start_again().await?;
+        Ok(self)
+    }
+
+    /// [`Self::boot_again`] in place.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start_again(&mut self) -> Result<()> {
         docker(&["start", &self.name]).await?;
         self.boot().await
     }
