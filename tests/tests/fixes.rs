@@ -113,14 +113,14 @@ async fn becomes_ready(release: Release) -> Result<()> {
     assert_eq!(found, ["root_access", "docker_installed", "docker_running", "docker_permissions"], "bare");
 
     let before = joined.state().await?;
-    let shown = joined.fix(json!({ "actions": ["install_docker", "configure_sudo"], "dry_run": true })).await?;
-    assert_eq!(outcomes(complete(&shown)?), pairs(&["configure_sudo", "install_docker"], "planned"));
+    let all = ["configure_sudo", "install_docker", "start_docker", "add_to_docker_group"];
+    let shown = joined.fix(json!({ "all": true, "dry_run": true })).await?;
+    assert_eq!(outcomes(complete(&shown)?), pairs(&all, "planned"));
     let diff = complete(&shown)?.pointer("/actions/0/report/steps/0/diff").and_then(Value::as_str).unwrap_or_default();
     assert!(diff.contains("NOPASSWD"), "{diff}");
     assert_eq!(joined.state().await?, before, "a dry run changes nothing");
 
     let made = joined.fix(json!({ "all": true })).await?;
-    let all = ["configure_sudo", "install_docker", "start_docker", "add_to_docker_group"];
     let done = outcomes(complete(&made)?);
     let actions: Vec<&str> = done.iter().map(|(action, _)| action.as_str()).collect();
     assert_eq!(actions, all);

@@ -27,6 +27,6 @@ await scenario("secure", async (page) => {
   const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }]));
   assert(!kept.includes(secret), "the browser keeps it nowhere");
   const vm = await api("GET", `/api/v1/vms/${process.env.MUSTER_TEST_SERVER}`);
-  assert(vm.ssh_auth_method === "key", vm.ssh_auth_method);
+  assert(vm.ssh_auth_method === "ssh_key", vm.ssh_auth_method);
   console.log(`key ${JSON.stringify(key)}`);
 });

@@ -130,6 +130,12 @@ impl Engine {
                 self.execute(record, step, &removal(manager, &names, keeps_data), lines).await
             }
             (Step::Service { .. }, Kept::Service { unit, before }) => {
+                if !before.running {
+                    // Of a service whose start a boot has only put in line, its state does not tell. One that is not
+                    // known any more refuses, which is as good.
+                    let on = ServiceState { enabled: true, running: true };
+                    let _ = self.bring(record, step, (&unit, on), (None, Some(false)), lines).await;
+                }
                 let now = self.service_state(&unit).await?;
                 self.bring(record, step, (&unit, now), (Some(before.enabled), Some(before.running)), lines).await
             }

@@ -224,6 +224,7 @@ async fn without_a_confirmation_or_after_a_boot_it_is_taken_back() {
         let blocked = bench.ask(CommandId::generate(), &Item::StartDocker, Mode::Apply).await;
         assert_eq!(end(&blocked), (CommandOutcome::Failed, "unconfirmed_change"));
         assert_eq!(bench.engine.revert_due().await.expect("free"), None);
+        bench.host.finish_boot();
         assert_eq!((bench.host.world(), bench.is_armed()), (before, false), "reboots: {reboots}");
         assert_eq!(end(&bench.confirm(id, ItemName::ConfigureSudo).await), (CommandOutcome::Failed, "already_undone"));
     }
@@ -311,6 +312,7 @@ proptest! {
             let settled = bench.engine.settle(id, &args).await;
             bench.host.pass(50);
             assert_eq!(bench.engine.revert_due().await.expect("free"), None);
+            bench.host.finish_boot();
             let (after, asked) = (bench.host.world(), after_all(&item).await);
             assert!(after == before || (!is_dangerous && after == asked), "{settled:?}\n{on_disk:?}\n{after:?}");
             assert!(!bench.is_armed());

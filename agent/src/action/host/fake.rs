@@ -36,6 +36,8 @@ struct Inner {
     listening: Vec<ListeningPort>,
     boot: u32,
     ms: u64,
+    /// What a boot still has to start: stopped until then, as far as its state tells.
+    in_line: BTreeSet<String>,
     /// Effects until the process dies.
     dies_after: Option<u32>,
 }
@@ -113,6 +115,15 @@ impl FakeHost {
         let mut inner = self.inner();
         inner.boot += 1;
         inner.ms = 0;
+        inner.in_line = inner.world.running.intersection(&inner.world.enabled).cloned().collect();
+        inner.world.running.clear();
+    }
+
+    /// Everything that the boot has in line starts.
+    pub(crate) fn finish_boot(&self) {
+        let mut inner = self.inner();
+        let started = std::mem::take(&mut inner.in_line);
+        inner.world.running.extend(started);
     }
 }
 
@@ -140,6 +151,9 @@ impl Inner {
     fn effect(&mut self, call: &Call) {
         let last = call.arguments.last().cloned().unwrap_or_default();
         let has = |word: &str| call.arguments.iter().any(|argument| argument == word);
+        if call.program == "systemctl" && has("stop") {
+            self.in_line.remove(&last);
+        }
         let world = &mut self.world;
         match call.program.as_str() {
             "apt-get" if has("install") => {

@@ -218,7 +218,7 @@ fn unit_text() -> String {
          [Unit]\nDescription=Only the ports that were asked for can be reached\nDefaultDependencies=no\n\
          Wants=network-pre.target\nBefore=network-pre.target\nAfter=local-fs.target systemd-modules-load.service\n\n\
          [Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/sbin/nft -f {RULES}\n\
-         ExecReload=/usr/sbin/nft -f {RULES}\nExecStop=-/usr/sbin/nft delete table inet {name}\n\n\
+         ExecReload=/usr/sbin/nft -f {RULES}\nExecStopPost=-/usr/sbin/nft delete table inet {name}\n\n\
          [Install]\nWantedBy=multi-user.target\n"
     )
 }
