@@ -328,7 +328,19 @@ impl ControlPlane {
     /// # Errors
     /// When the line fails, with what it said.
     pub async fn join(&self, server: &LabServer) -> Result<Value> {
-        let created = self.join_token(Some(server.name())).await?;
+        self.join_by(server, self.join_token(Some(server.name())).await?).await
+    }
+
+    /// [`Self::join`] as a host whose policy allows these families from the start.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn join_allowing(&self, server: &LabServer, families: &[&str]) -> Result<Value> {
+        let body = json!({ "server_name": server.name(), "allow": families });
+        self.join_by(server, self.rest.post("/api/v1/join-tokens", &body).await?).await
+    }
+
+    async fn join_by(&self, server: &LabServer, created: Value) -> Result<Value> {
         let output = server.paste(created["command"].as_str().context("a line")?).await?;
         ensure!(output.status.success(), "{}{}", output.stdout, output.stderr);
         let joined = self.server_named(server.name()).await?.context("the joined server")?;

@@ -32,7 +32,6 @@ use serde_json::{Value, json};
 const SCENARIO_LIMIT: std::time::Duration = SOON.saturating_mul(6);
 const PASSWORD: &str = "correct horse";
 const KEY: &str = include_str!("../../control-plane/src/ssh/fixtures/ed25519-openssh.pem");
-const POLICY: &str = "/etc/muster-agent/policy.toml";
 const SSHD_SETTINGS: &str = "find /etc/ssh -type f -exec sha256sum {} + | sort -k2";
 
 /// A scenario that runs.
@@ -126,8 +125,8 @@ async fn a_server_is_added_over_ssh_once_its_key_is_confirmed() -> Result<()> {
 
 /// A lab server that joined, whose host allows everything, and what enters it on record.
 async fn joined(control_plane: &ControlPlane, server: &LabServer, login: &Value) -> Result<String> {
-    let id = control_plane.join(server).await?["id"].as_str().context("an id")?.to_owned();
-    server.write_file(POLICY, "0644", b"allow = [\"observe\", \"fix\", \"secure\"]\n").await?;
+    let joined = control_plane.join_allowing(server, &["observe", "fix", "secure"]).await?;
+    let id = joined["id"].as_str().context("an id")?.to_owned();
     let mut login = login.clone();
     login["ipv4_address"] = json!(server.address().to_string());
     let patched = control_plane.rest().call(Method::PATCH, &format!("/api/v1/vms/{id}"), Some(&login)).await?;
@@ -135,20 +134,62 @@ async fn joined(control_plane: &ControlPlane, server: &LabServer, login: &Value)
     Ok(id)
 }
 
-#[tokio::test]
-async fn a_bare_server_is_checked_planned_fixed_and_ready() -> Result<()> {
-    let network = Network::create().await?;
-    let control_plane = Settings::new().reached_from(&network).start().await?;
-    let server = LabServer::start(&network, Release::Bookworm, Variant::Plain).await?;
-    server.stand_in_for_the_internet().await?;
-    server.add_user("deploy", PASSWORD, Sudo::No).await?;
-    let id = joined(&control_plane, &server, &json!({ "ssh_username": "deploy", "ssh_password": PASSWORD })).await?;
-    Scenario::start("fix", &control_plane, &[("MUSTER_TEST_SERVER", &id)])?.passes().await
-}
-
 /// A browser drops what is under way when the machine's networks change, and other tests make networks.
 mod alone {
     use super::*;
+
+    #[tokio::test]
+    async fn a_bare_server_is_checked_planned_fixed_and_ready() -> Result<()> {
+        let network = Network::create().await?;
+        let control_plane = Settings::new().reached_from(&network).start().await?;
+        let server = LabServer::start(&network, Release::Bookworm, Variant::Plain).await?;
+        server.stand_in_for_the_internet().await?;
+        server.add_user("deploy", PASSWORD, Sudo::No).await?;
+        let id =
+            joined(&control_plane, &server, &json!({ "ssh_username": "deploy", "ssh_password": PASSWORD })).await?;
+        Scenario::start("fix", &control_plane, &[("MUSTER_TEST_SERVER", &id)])?.passes().await
+    }
+
+    #[tokio::test]
+    async fn an_item_of_the_profile_is_shown_applied_and_taken_back() -> Result<()> {
+        let network = Network::create().await?;
+        let control_plane = Settings::new().reached_from(&network).start().await?;
+        let server = LabServer::start(&network, Release::Bookworm, Variant::Plain).await?;
+        server.authorize_key("root", &decode_secret_key(KEY, None)?.public_key().to_openssh()?).await?;
+        let id = joined(&control_plane, &server, &json!({ "ssh_username": "root", "ssh_private_key": KEY })).await?;
+        let settings = || async { Ok::<_, anyhow::Error>(server.paste(SSHD_SETTINGS).await?.stdout) };
+        let before = settings().await?;
+        let mut scenario = Scenario::start("harden", &control_plane, &[("MUSTER_TEST_SERVER", &id)])?;
+        scenario.says("applied").await?;
+        assert_ne!(settings().await?, before, "it is made on the host");
+        scenario.passes().await?;
+        assert_eq!(settings().await?, before, "byte for byte");
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn environments_move_between_ready_servers_and_only_an_empty_one_is_deleted() -> Result<()> {
+        let network = Network::create().await?;
+        let control_plane = Settings::new().reached_from(&network).start().await?;
+        let mut servers = Vec::new();
+        let mut ids = Vec::new();
+        for _ in 0..2 {
+            let server = LabServer::start(&network, Release::Bookworm, Variant::Docker).await?;
+            server.stand_in_for_the_internet().await?;
+            server.set_password("root", PASSWORD).await?;
+            let id =
+                joined(&control_plane, &server, &json!({ "ssh_username": "root", "ssh_password": PASSWORD })).await?;
+            wait::until("the server to be qualified", SOON, || async {
+                let path = format!("/api/v1/vms/{id}/preflight");
+                let checked = control_plane.rest().stream(&path, None).await?.all(SOON).await?;
+                Ok(checked.last().is_some_and(|last| last.data["status"] == "qualified").then_some(()))
+            })
+            .await?;
+            servers.push(server);
+            ids.push(id);
+        }
+        Scenario::start("move", &control_plane, &[("MUSTER_TEST_SERVERS", &ids.join(" "))])?.passes().await
+    }
 
     #[tokio::test]
     async fn a_password_becomes_a_key_that_is_seen_once() -> Result<()> {
@@ -185,46 +226,6 @@ async fn lets_in(server: &LabServer, auth: SshAuth) -> Result<bool> {
         Err(SshError::AuthFailed { .. }) => Ok(false),
         Err(error) => Err(error.into()),
     }
-}
-
-#[tokio::test]
-async fn an_item_of_the_profile_is_shown_applied_and_taken_back() -> Result<()> {
-    let network = Network::create().await?;
-    let control_plane = Settings::new().reached_from(&network).start().await?;
-    let server = LabServer::start(&network, Release::Bookworm, Variant::Plain).await?;
-    server.authorize_key("root", &decode_secret_key(KEY, None)?.public_key().to_openssh()?).await?;
-    let id = joined(&control_plane, &server, &json!({ "ssh_username": "root", "ssh_private_key": KEY })).await?;
-    let settings = || async { Ok::<_, anyhow::Error>(server.paste(SSHD_SETTINGS).await?.stdout) };
-    let before = settings().await?;
-    let mut scenario = Scenario::start("harden", &control_plane, &[("MUSTER_TEST_SERVER", &id)])?;
-    scenario.says("applied").await?;
-    assert_ne!(settings().await?, before, "it is made on the host");
-    scenario.passes().await?;
-    assert_eq!(settings().await?, before, "byte for byte");
-    Ok(())
-}
-
-#[tokio::test]
-async fn environments_move_between_ready_servers_and_only_an_empty_one_is_deleted() -> Result<()> {
-    let network = Network::create().await?;
-    let control_plane = Settings::new().reached_from(&network).start().await?;
-    let mut servers = Vec::new();
-    let mut ids = Vec::new();
-    for _ in 0..2 {
-        let server = LabServer::start(&network, Release::Bookworm, Variant::Docker).await?;
-        server.stand_in_for_the_internet().await?;
-        server.set_password("root", PASSWORD).await?;
-        let id = joined(&control_plane, &server, &json!({ "ssh_username": "root", "ssh_password": PASSWORD })).await?;
-        wait::until("the server to be qualified", SOON, || async {
-            let path = format!("/api/v1/vms/{id}/preflight");
-            let checked = control_plane.rest().stream(&path, None).await?.all(SOON).await?;
-            Ok(checked.last().is_some_and(|last| last.data["status"] == "qualified").then_some(()))
-        })
-        .await?;
-        servers.push(server);
-        ids.push(id);
-    }
-    Scenario::start("move", &control_plane, &[("MUSTER_TEST_SERVERS", &ids.join(" "))])?.passes().await
 }
 
 #[tokio::test]

@@ -38,13 +38,8 @@ impl Joined {
         let server = LabServer::start(&network, Release::Bookworm, variant).await?;
         server.add_user("deploy", PASSWORD, Sudo::No).await?;
         let control_plane = Settings::new().reached_from(&network).start().await?;
-        let body = json!({ "server_name": server.name(), "allow": ["observe", "fix", "power"] });
-        let token = control_plane.rest().post("/api/v1/join-tokens", &body).await?;
-        let pasted = server.paste(token["command"].as_str().context("a line")?).await?;
-        ensure!(pasted.status.success(), "{}{}", pasted.stdout, pasted.stderr);
-        let joined = control_plane.server_named(server.name()).await?.context("the joined server")?;
+        let joined = control_plane.join_allowing(&server, &["observe", "fix", "power"]).await?;
         let id = joined["id"].as_str().context("an id")?.to_owned();
-        control_plane.first_sample(&id, SOON).await?;
         let login = json!({
             "ssh_username": "deploy", "ssh_password": PASSWORD, "ipv4_address": server.address().to_string(),
         });

@@ -40,9 +40,9 @@ impl Joined {
         server.stand_in_for_the_internet().await?;
         server.add_user("deploy", PASSWORD, Sudo::No).await?;
         let control_plane = Settings::new().reached_from(&network).start().await?;
-        let id = control_plane.join(&server).await?["id"].as_str().context("an id")?.to_owned();
+        let joined = control_plane.join_allowing(&server, &["observe", "fix"]).await?;
+        let id = joined["id"].as_str().context("an id")?.to_owned();
         let joined = Self { control_plane, server, id };
-        joined.allow(&["observe", "fix"]).await?;
         let login = json!({
             "ssh_username": "deploy", "ssh_password": PASSWORD, "ipv4_address": joined.server.address().to_string(),
         });

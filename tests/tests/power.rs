@@ -24,14 +24,7 @@ const KNOWN_WITHIN_SECONDS: f64 = 15.0 + 1.0;
 const POLICY: &str = "/etc/muster-agent/policy.toml";
 
 async fn join(control_plane: &ControlPlane, server: &LabServer, allow: &[&str]) -> Result<String> {
-    let body = json!({ "server_name": server.name(), "allow": allow });
-    let token = control_plane.rest().post("/api/v1/join-tokens", &body).await?;
-    let output = server.paste(token["command"].as_str().context("a line")?).await?;
-    ensure!(output.status.success(), "{}{}", output.stdout, output.stderr);
-    let joined = control_plane.server_named(server.name()).await?.context("the joined server")?;
-    let id = joined["id"].as_str().context("an id")?.to_owned();
-    control_plane.first_sample(&id, SOON).await?;
-    Ok(id)
+    Ok(control_plane.join_allowing(server, allow).await?["id"].as_str().context("an id")?.to_owned())
 }
 
 async fn ask(control_plane: &ControlPlane, server: &str, action: &str) -> Result<Answer> {
