@@ -3,6 +3,8 @@
 
 #![allow(clippy::print_stdout, reason = "the counts are what the run shows")]
 
+#[path = "fixes/joined.rs"]
+mod joined;
 #[path = "fixes/kills.rs"]
 mod kills;
 
@@ -11,65 +13,30 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use http::{Method, StatusCode};
 use muster_tests::{
-    control_plane::{ControlPlane, Settings},
-    lab::{LabServer, Network, Release, Sudo, Variant},
+    lab::{Release, Variant},
     patience::{SOON, held_to},
-    rest::Event,
     wait,
 };
 use serde_json::{Value, json};
 
+use self::joined::{Joined, complete, failed, outcomes, pairs};
+
 const POLICY: &str = "/etc/muster-agent/policy.toml";
-/// Packages come over the network.
-const INSTALLED_WITHIN: Duration = Duration::from_secs(600);
 /// The promise on a way in that a change has closed.
 const BACK_WITHIN: Duration = Duration::from_secs(60);
-const PASSWORD: &str = "battery staple";
-
-struct Joined {
-    control_plane: ControlPlane,
-    server: LabServer,
-    id: String,
-}
+/// What the owner of the host allows.
+const FAMILIES: [&str; 2] = ["observe", "fix"];
 
 impl Joined {
-    /// A server whose deployments use `deploy`, who may neither sudo nor use Docker.
-    async fn new(release: Release, variant: Variant) -> Result<Self> {
-        let network = Network::create().await?;
-        let server = LabServer::start(&network, release, variant).await?;
-        server.stand_in_for_the_internet().await?;
-        server.add_user("deploy", PASSWORD, Sudo::No).await?;
-        let control_plane = Settings::new().reached_from(&network).start().await?;
-        let joined = control_plane.join_allowing(&server, &["observe", "fix"]).await?;
-        let id = joined["id"].as_str().context("an id")?.to_owned();
-        let joined = Self { control_plane, server, id };
-        let login = json!({
-            "ssh_username": "deploy", "ssh_password": PASSWORD, "ipv4_address": joined.server.address().to_string(),
-        });
-        let path = format!("/api/v1/vms/{}", joined.id);
-        let patched = joined.control_plane.rest().call(Method::PATCH, &path, Some(&login)).await?;
-        ensure!(patched.status.is_success(), "{}", patched.text);
-        Ok(joined)
-    }
-
+    /// Has the owner of the host allow other families, and waits until the agent has said so.
     async fn allow(&self, families: &[&str]) -> Result<()> {
-        self.server.write_file(POLICY, "0644", format!("allow = {families:?}\n").as_bytes()).await
-    }
-
-    async fn online(&self) -> Result<()> {
-        wait::until("the agent to be online", SOON, || async {
-            Ok((self.control_plane.server(&self.id).await?["agent_status"] == "online").then_some(()))
+        self.server.write_file(POLICY, "0644", format!("allow = {families:?}\n").as_bytes()).await?;
+        wait::until("the policy to be known", SOON, || async {
+            let server = self.control_plane.server(&self.id).await?;
+            let is_known = server["allowed_families"] == json!(families) && server["agent_status"] == "online";
+            Ok(is_known.then_some(()))
         })
         .await
-    }
-
-    async fn preflight(&self) -> Result<Vec<Event>> {
-        self.control_plane.rest().stream(&format!("/api/v1/vms/{}/preflight", self.id), None).await?.all(SOON).await
-    }
-
-    async fn fix(&self, body: Value) -> Result<Vec<Event>> {
-        let path = format!("/api/v1/vms/{}/preflight/fix", self.id);
-        self.control_plane.rest().stream(&path, Some(&body)).await?.all(INSTALLED_WITHIN).await
     }
 
     /// The content of every configuration file, and every package.
@@ -84,44 +51,21 @@ impl Joined {
     }
 }
 
-fn complete(events: &[Event]) -> Result<&Value> {
-    let last = events.last().context("events")?;
-    ensure!(last.name == "complete", "{} {}", last.name, last.data);
-    Ok(&last.data)
-}
-
-/// What became of each action.
-fn outcomes(complete: &Value) -> Vec<(String, String)> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let actions = complete["actions"].as_array().cloned().unwrap_or_default();
-    actions.iter().map(|action| (text(&action["action"]), text(&action["outcome"]))).collect()
-}
-
-fn pairs(actions: &[&str], outcome: &str) -> Vec<(String, String)> {
-    actions.iter().map(|action| ((*action).to_owned(), outcome.to_owned())).collect()
-}
-
-/// The failed checks.
-fn failed(events: &[Event]) -> Vec<String> {
-    let checks = events.iter().filter(|event| event.name == "check" && event.data["status"] == "failed");
-    checks.filter_map(|event| event.data["name"].as_str()).map(ToOwned::to_owned).collect()
-}
-
 async fn becomes_ready(release: Release) -> Result<()> {
-    let joined = Joined::new(release, Variant::Plain).await?;
+    let joined = Joined::new(release, Variant::Plain, &FAMILIES).await?;
     let found = failed(&joined.preflight().await?);
     assert_eq!(found, ["root_access", "docker_installed", "docker_running", "docker_permissions"], "bare");
 
     let before = joined.state().await?;
     let all = ["configure_sudo", "install_docker", "start_docker", "add_to_docker_group"];
     let shown = joined.fix(json!({ "all": true, "dry_run": true })).await?;
-    assert_eq!(outcomes(complete(&shown)?), pairs(&all, "planned"));
+    assert_eq!(outcomes(&shown)?, pairs(&all, "planned"));
     let diff = complete(&shown)?.pointer("/actions/0/report/steps/0/diff").and_then(Value::as_str).unwrap_or_default();
     assert!(diff.contains("NOPASSWD"), "{diff}");
     assert_eq!(joined.state().await?, before, "a dry run changes nothing");
 
     let made = joined.fix(json!({ "all": true })).await?;
-    let done = outcomes(complete(&made)?);
+    let done = outcomes(&made)?;
     let actions: Vec<&str> = done.iter().map(|(action, _)| action.as_str()).collect();
     assert_eq!(actions, all);
     assert!(failed(&made).is_empty(), "{:?}", failed(&made));
@@ -140,13 +84,13 @@ async fn becomes_ready(release: Release) -> Result<()> {
 
     let after = joined.state().await?;
     let again = joined.fix(json!({ "actions": all })).await?;
-    assert_eq!(outcomes(complete(&again)?), pairs(&all, "already"));
+    assert_eq!(outcomes(&again)?, pairs(&all, "already"));
     assert_eq!(joined.state().await?, after, "the second time changes nothing");
 
     let sudoers =
         |state: &str| state.lines().filter(|line| line.contains("/etc/sudoers")).collect::<Vec<_>>().join("\n");
     let undone = joined.fix(json!({ "actions": ["configure_sudo", "add_to_docker_group"], "undo": true })).await?;
-    assert_eq!(outcomes(complete(&undone)?), pairs(&["add_to_docker_group", "configure_sudo"], "undone"));
+    assert_eq!(outcomes(&undone)?, pairs(&["add_to_docker_group", "configure_sudo"], "undone"));
     let now = joined.state().await?;
     assert_eq!(sudoers(&now), sudoers(&before), "byte for byte");
     assert_eq!(joined.server.run(&["id", "-nG", "deploy"]).await?, "deploy");
@@ -171,7 +115,7 @@ async fn a_bare_trixie_becomes_ready() -> Result<()> {
 
 #[tokio::test]
 async fn a_host_whose_owner_does_not_allow_it_refuses_and_hostile_words_reach_nobody() -> Result<()> {
-    let joined = Joined::new(Release::Bookworm, Variant::Plain).await?;
+    let joined = Joined::new(Release::Bookworm, Variant::Plain, &FAMILIES).await?;
     joined.allow(&["observe"]).await?;
     let before = joined.state().await?;
     let path = format!("/api/v1/vms/{}/preflight/fix", joined.id);
@@ -227,7 +171,7 @@ const FAULT: &str =
 
 #[tokio::test]
 async fn a_change_after_which_nobody_can_log_in_is_taken_back_by_the_host_itself() -> Result<()> {
-    let mut joined = Joined::new(Release::Bookworm, Variant::Plain).await?;
+    let mut joined = Joined::new(Release::Bookworm, Variant::Plain, &FAMILIES).await?;
     joined.server.run(&["mv", "/usr/sbin/visudo", "/usr/sbin/visudo.real"]).await?;
     joined.server.write_file("/usr/sbin/visudo", "0755", FAULT.as_bytes()).await?;
     let drop_in = ["test", "-e", "/etc/sudoers.d/muster-1000"];

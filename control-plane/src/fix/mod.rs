@@ -135,7 +135,7 @@ impl Fixes {
     async fn run(&self, run: &Run) {
         let mut fixed: Vec<Fixed> = Vec::new();
         for item in &run.items {
-            if let Some(follows) = follows(item.name(), run.mode, &fixed) {
+            if let Some(follows) = wish::follows(item.name(), run.mode, &fixed) {
                 run.progress.send("change", &follows);
                 fixed.push(follows);
                 continue;
@@ -188,18 +188,6 @@ impl Fixes {
     }
 }
 
-/// An action that can't be planned yet: the host has not what an earlier one of the same plan would bring.
-fn follows(action: ItemName, mode: Mode, planned: &[Fixed]) -> Option<Fixed> {
-    let brings = planned.iter().find(|fixed| fixed.action == ItemName::InstallDocker && fixed.outcome == "planned")?;
-    let needs_docker = matches!(action, ItemName::StartDocker | ItemName::AddToDockerGroup);
-    (mode == Mode::Plan && needs_docker).then(|| Fixed {
-        action,
-        outcome: "planned",
-        detail: format!("follows {}: what exactly it takes is known once that is done", brings.action),
-        report: None,
-    })
-}
-
 /// An event `error` as an error: who asks for one answer gets the same word where it is a known one.
 fn ended_badly(data: &Value) -> Error {
     let text = |name: &str| data.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -215,19 +203,6 @@ fn ended_badly(data: &Value) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_needs_docker_is_planned_after_it_and_is_otherwise_asked_of_the_host() {
-        let installs =
-            |outcome| [Fixed { action: ItemName::InstallDocker, outcome, detail: String::new(), report: None }];
-        let planned = follows(ItemName::StartDocker, Mode::Plan, &installs("planned")).expect("it follows");
-        assert_eq!((planned.outcome, planned.report), ("planned", None));
-        assert!(planned.detail.contains("install_docker"), "{}", planned.detail);
-        assert_eq!(follows(ItemName::AddToDockerGroup, Mode::Plan, &installs("already")), None);
-        assert_eq!(follows(ItemName::ConfigureSudo, Mode::Plan, &installs("planned")), None);
-        assert_eq!(follows(ItemName::StartDocker, Mode::Plan, &[]), None);
-        assert_eq!(follows(ItemName::StartDocker, Mode::Apply, &installs("planned")), None);
-    }
 
     #[test]
     fn a_run_that_ended_badly_keeps_its_word_where_callers_know_it() {

@@ -8,6 +8,7 @@ use muster_shared::{
     preflight::{CheckStatus, PreflightReport},
 };
 
+use super::Fixed;
 use crate::error::{Error, ErrorKind};
 
 /// Every fix, in the order in which they are made: space before packages, Docker before what needs it.
@@ -88,6 +89,18 @@ impl Wish {
     }
 }
 
+/// An action that can't be planned yet: the host has not what an earlier one of the same plan would bring.
+pub(super) fn follows(action: ItemName, mode: Mode, planned: &[Fixed]) -> Option<Fixed> {
+    let brings = planned.iter().find(|fixed| fixed.action == ItemName::InstallDocker && fixed.outcome == "planned")?;
+    let needs_docker = matches!(action, ItemName::StartDocker | ItemName::AddToDockerGroup);
+    (mode == Mode::Plan && needs_docker).then(|| Fixed {
+        action,
+        outcome: "planned",
+        detail: format!("follows {}: what exactly it takes is known once that is done", brings.action),
+        report: None,
+    })
+}
+
 /// What mends the failures of a report.
 fn fixable(report: Option<&PreflightReport>) -> Result<Vec<ItemName>, Error> {
     let report = report.ok_or_else(|| {
@@ -107,6 +120,19 @@ mod tests {
     use muster_shared::preflight::{CheckName, CheckResult};
 
     use super::*;
+
+    #[test]
+    fn what_needs_docker_is_planned_after_it_and_is_otherwise_asked_of_the_host() {
+        let installs =
+            |outcome| [Fixed { action: ItemName::InstallDocker, outcome, detail: String::new(), report: None }];
+        let planned = follows(ItemName::StartDocker, Mode::Plan, &installs("planned")).expect("it follows");
+        assert_eq!((planned.outcome, planned.report), ("planned", None));
+        assert!(planned.detail.contains("install_docker"), "{}", planned.detail);
+        assert_eq!(follows(ItemName::AddToDockerGroup, Mode::Plan, &installs("already")), None);
+        assert_eq!(follows(ItemName::ConfigureSudo, Mode::Plan, &installs("planned")), None);
+        assert_eq!(follows(ItemName::StartDocker, Mode::Plan, &[]), None);
+        assert_eq!(follows(ItemName::StartDocker, Mode::Apply, &installs("planned")), None);
+    }
 
     fn wish(actions: &[ItemName]) -> Wish {
         Wish {

@@ -15,7 +15,7 @@ use muster_tests::{
 };
 use serde_json::json;
 
-use super::{Joined, outcomes, pairs};
+use super::joined::{Joined, outcomes, pairs};
 
 /// The promise on a way in that a change has closed.
 const BACK_WITHIN: Duration = Duration::from_secs(60);
@@ -167,7 +167,7 @@ async fn takes_back_what_nobody_confirms(joined: &Joined, kills: &[&str]) -> Res
 }
 
 async fn keeps_its_promises(variant: Variant, init: InitSystem, kills: &[&str]) -> Result<()> {
-    let mut joined = Joined::new(variant).await?;
+    let mut joined = Joined::of(variant).await?;
     let kept = keeps_them(&mut joined, init, kills).await;
     if kept.is_err() {
         println!(

@@ -8,7 +8,7 @@ use muster_shared::facts::PackageManager;
 use muster_tests::lab::Variant;
 use serde_json::json;
 
-use super::{Joined, failed, outcomes, pairs};
+use super::joined::{Joined, failed, outcomes, pairs};
 
 const ALL: [&str; 4] = ["configure_sudo", "install_docker", "start_docker", "add_to_docker_group"];
 
@@ -91,7 +91,7 @@ async fn takes_every_word(joined: &Joined, manager: PackageManager, packages: &[
 
 #[tokio::test]
 async fn a_bare_server_of_the_dnf_family_becomes_ready_and_bare_again() -> Result<()> {
-    let joined = Joined::new(Variant::Dnf).await?;
+    let joined = Joined::of(Variant::Dnf).await?;
     let packages = ["docker-ce", "docker-ce-cli", "containerd.io", "docker-buildx-plugin", "docker-compose-plugin"];
     let facts = joined.facts().await?;
     assert_eq!(facts["package_manager"], "dnf", "{facts}");
@@ -101,7 +101,7 @@ async fn a_bare_server_of_the_dnf_family_becomes_ready_and_bare_again() -> Resul
 
 #[tokio::test]
 async fn a_bare_server_of_the_pacman_family_becomes_ready_and_bare_again() -> Result<()> {
-    let joined = Joined::new(Variant::Pacman).await?;
+    let joined = Joined::of(Variant::Pacman).await?;
     let facts = joined.facts().await?;
     assert_eq!(facts["package_manager"], "pacman", "{facts}");
     becomes_ready(&joined, PackageManager::Pacman, &["docker", "containerd"]).await?;

@@ -16,7 +16,7 @@ use muster_tests::{
 };
 use serde_json::{Value, json};
 
-use super::Joined;
+use super::{FAMILIES, Joined};
 
 /// The promise on a command one side of which was killed, from its restart; systemd restarts it after a second.
 const KNOWN_WITHIN: Duration = Duration::from_secs(16);
@@ -117,7 +117,7 @@ impl Joined {
 }
 
 async fn kills(server: u64, count: u64) -> Result<Ends> {
-    let mut joined = Joined::new(Release::Bookworm, Variant::Plain).await?;
+    let mut joined = Joined::new(Release::Bookworm, Variant::Plain, &FAMILIES).await?;
     joined.server.run(&["groupadd", "docker"]).await?;
     let mut ends = Ends::default();
     for kill in 0..count {
