@@ -52,6 +52,10 @@ pub struct PreflightArgs {
 }
 
 impl CommandBody {
+    /// The words of every kind there is.
+    pub const KINDS: [&'static str; 7] =
+        ["refresh_facts", "preflight", "reboot", "stop", "wake", "change", "confirm_change"];
+
     /// The command's word.
     #[must_use]
     pub fn kind(&self) -> &'static str {

@@ -79,6 +79,10 @@ ids! {
     CommandId = "command";
     /// An organisation's SSH key pair.
     SshKeyPairId = "SSH key pair";
+    /// The rotation of an organisation's SSH key pair.
+    SshKeyRotationId = "SSH key rotation";
+    /// One typed command to many servers.
+    FleetRunId = "fleet run";
     /// A project.
     ProjectId = "project";
     /// An environment of a project.

@@ -12,6 +12,7 @@ pub mod metric;
 pub mod policy;
 pub mod power;
 pub mod preflight;
+pub mod receipt;
 pub mod seal;
 pub mod sign;
 pub mod tls;

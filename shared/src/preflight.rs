@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::facts::Os;
+
 /// Free space a deployment needs on the data disk.
 pub const MIN_FREE_DISK_BYTES: u64 = 20 * 1_000_000_000;
 /// Minimum and recommended specifications.
@@ -137,6 +139,18 @@ impl CheckResult {
 pub struct PreflightReport {
     pub checked_at_us: i64,
     pub checks: Vec<CheckResult>,
+    /// What the checks ran on; absent where nothing could be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<System>,
+}
+
+/// The operating system that was looked at, and the machine it runs on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub struct System {
+    pub os: Os,
+    /// As `uname -m` names it.
+    pub arch: String,
 }
 
 impl PreflightReport {
@@ -222,7 +236,7 @@ mod tests {
     use super::*;
 
     fn report(checks: Vec<CheckResult>) -> PreflightReport {
-        PreflightReport { checked_at_us: 0, checks }
+        PreflightReport { checked_at_us: 0, checks, system: None }
     }
 
     #[test]

@@ -13,9 +13,12 @@ use rustls::{
     server::VerifierBuilderError,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use x509_parser::{extensions::GeneralName, prelude::FromDer};
+use x509_parser::{extensions::GeneralName, oid_registry::Oid, prelude::FromDer};
 
-use crate::id::ServerId;
+use crate::{
+    id::ServerId,
+    receipt::{RECEIPT_KEY_OID, ReceiptKey},
+};
 
 /// The one protocol agents speak.
 pub const ALPN_H2: &[u8] = b"h2";
@@ -88,6 +91,10 @@ pub struct PeerCertificate {
     pub serial: String,
     pub not_before_us: i64,
     pub not_after_us: i64,
+    /// Whose signatures under receipts are this server's; `None` where the certificate names no key.
+    pub receipt_key: Option<ReceiptKey>,
+    /// All of it.
+    pub der: CertificateDer<'static>,
 }
 
 /// A certificate that identifies no server of this trust domain.
@@ -101,6 +108,14 @@ impl PeerCertificate {
     /// # Errors
     /// [`NoIdentity`] unless there is exactly one URI name and it is a server of `trust_domain`.
     pub fn parse(der: &CertificateDer<'_>, trust_domain: &str) -> Result<Self, NoIdentity> {
+        Self::parse_any(der).and_then(|(found, peer)| if found == trust_domain { Ok(peer) } else { Err(NoIdentity) })
+    }
+
+    /// Reads the one SPIFFE ID in a certificate, and in which trust domain it is.
+    ///
+    /// # Errors
+    /// [`NoIdentity`] unless there is exactly one URI name and it is a server's.
+    pub fn parse_any(der: &CertificateDer<'_>) -> Result<(String, Self), NoIdentity> {
         let (_, certificate) = x509_parser::certificate::X509Certificate::from_der(der).map_err(|_| NoIdentity)?;
         let names = certificate.subject_alternative_name().map_err(|_| NoIdentity)?.ok_or(NoIdentity)?;
         let mut uris = names.value.general_names.iter().filter_map(|name| match name {
@@ -108,14 +123,34 @@ impl PeerCertificate {
             _ => None,
         });
         let (Some(uri), None) = (uris.next(), uris.next()) else { return Err(NoIdentity) };
-        let id = uri.strip_prefix(&format!("spiffe://{trust_domain}/server/")).ok_or(NoIdentity)?;
-        Ok(Self {
+        let (domain, id) =
+            uri.strip_prefix("spiffe://").and_then(|rest| rest.split_once("/server/")).ok_or(NoIdentity)?;
+        let peer = Self {
             server_id: id.parse().map_err(|_| NoIdentity)?,
             serial: hex::encode(certificate.raw_serial()),
             not_before_us: certificate.validity().not_before.timestamp().saturating_mul(1_000_000),
             not_after_us: certificate.validity().not_after.timestamp().saturating_mul(1_000_000),
-        })
+            receipt_key: receipt_key(&certificate),
+            der: der.clone().into_owned(),
+        };
+        Ok((domain.to_owned(), peer))
     }
+}
+
+/// The key in the extension [`RECEIPT_KEY_OID`], a DER octet string.
+fn receipt_key(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Option<ReceiptKey> {
+    let oid = Oid::from(RECEIPT_KEY_OID).ok()?;
+    let extension = certificate.get_extension_unique(&oid).ok()??;
+    extension.value.strip_prefix(&OCTETS_OF_KEY)?.try_into().ok()
+}
+
+/// How a DER octet string of a receipt key's length begins.
+const OCTETS_OF_KEY: [u8; 2] = [0x04, 32];
+
+/// A receipt key as the content of the extension [`RECEIPT_KEY_OID`].
+#[must_use]
+pub fn receipt_key_extension(key: &ReceiptKey) -> Vec<u8> {
+    [&OCTETS_OF_KEY[..], key].concat()
 }
 
 /// The cryptography everything here uses.

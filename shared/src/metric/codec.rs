@@ -12,7 +12,10 @@
 
 use std::cell::RefCell;
 
-use super::{Columns, MAX_PAYLOAD_BYTES, MAX_SERIES_PER_HOST, MAX_TICKS_PER_FRAME, Newest, SeriesId};
+use super::{
+    Columns, MAX_PAYLOAD_BYTES, MAX_SERIES_PER_HOST, MAX_TICKS_PER_FRAME, Newest, SeriesId,
+    varint::{EndsEarly, put_deltas, put_varint, put_zigzag, take_varint, take_zigzag},
+};
 use crate::wire::FrameEncoding;
 
 const CONSTANT: u8 = 0;
@@ -36,6 +39,12 @@ pub enum CodecError {
     TooLarge,
     #[error("the frame's compression is damaged or unknown")]
     Compression,
+}
+
+impl From<EndsEarly> for CodecError {
+    fn from(EndsEarly: EndsEarly) -> Self {
+        Self::Truncated
+    }
 }
 
 /// Encodes `columns`, compressed where that is smaller. Columns without any value are left out.
@@ -292,44 +301,6 @@ fn read_column(input: &mut &[u8], count: usize, sink: &mut impl Sink) -> Result<
         }
         _ => Err(CodecError::Flag),
     }
-}
-
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn put_zigzag(out: &mut Vec<u8>, value: i64) {
-    put_varint(out, ((value << 1) ^ (value >> 63)) as u64);
-}
-
-fn put_deltas(out: &mut Vec<u8>, values: impl Iterator<Item = i64>) {
-    let mut previous = 0i64;
-    for value in values {
-        put_zigzag(out, value.wrapping_sub(previous));
-        previous = value;
-    }
-}
-
-fn take_varint(input: &mut &[u8]) -> Result<u64, CodecError> {
-    let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = input.split_first().ok_or(CodecError::Truncated)?;
-        *input = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Ok(value);
-        }
-    }
-    Err(CodecError::Truncated)
-}
-
-fn take_zigzag(input: &mut &[u8]) -> Result<i64, CodecError> {
-    let value = take_varint(input)?;
-    Ok((value >> 1) as i64 ^ -((value & 1) as i64))
 }
 
 /// Takes a value for each of `ticks`.

@@ -7,6 +7,7 @@
 mod codec;
 pub mod names;
 mod unit;
+pub mod varint;
 
 pub use codec::{CodecError, decode, encode, newest, select};
 pub use unit::unit;
@@ -149,8 +150,13 @@ impl Series {
 pub fn rate_per_second(before: (i64, i64), after: (i64, i64)) -> Option<f64> {
     let ((t0_us, v0), (t1_us, v1)) = (before, after);
     let elapsed_us = t1_us.checked_sub(t0_us).filter(|elapsed| *elapsed > 0)?;
-    let grown = if v1 >= v0 { v1.saturating_sub(v0) } else { v1 };
-    Some(grown as f64 * 1e6 / elapsed_us as f64)
+    Some(grown(v0, v1) as f64 * 1e6 / elapsed_us as f64)
+}
+
+/// What a counter grew from one reading to the next: one that fell was reset, and grew from zero.
+#[must_use]
+pub fn grown(before: i64, after: i64) -> i64 {
+    if after >= before { after.saturating_sub(before) } else { after }
 }
 
 #[cfg(test)]
