@@ -16,7 +16,7 @@ use crate::{
     action::{Engine, LiveHost, catalogue, deadman::HostDeadman, record::Records},
     clock::SystemClock,
     config::{AfterArgs, AgentConfig, Cli, Command, RevertArgs, RoleArgs},
-    executor::{self, Executor, host::HostWork, power::InitPower, socket},
+    executor::{self, Executor, host::HostWork, power::InitPower, receipts, socket},
     install::{self, users},
     join,
     link::{self, port::ExecutorPort, run::chain, session::HostWords},
@@ -180,6 +180,9 @@ async fn executor(paths: &Paths, args: &RoleArgs) -> Result<(), Failure> {
         journal: paths.journal(),
         trust: paths.trust(),
         policy: paths.policy(),
+        receipts: receipts::load_or_make(&paths.receipt_key())
+            .inspect_err(|cause| tracing::error!(%cause, "commands will end without receipts"))
+            .ok(),
     };
     let listener = socket::bind(&paths.socket(), link_user.as_ref().map(|user| user.gid)).map_err(failed)?;
     let executor = Executor::start(settings).map_err(failed)?;

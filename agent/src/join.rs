@@ -19,7 +19,10 @@ use crate::{
     clock::{Clock as _, SystemClock},
     config::JoinArgs,
     durable,
-    executor::trust::{Trust, policy_text},
+    executor::{
+        receipts::StoredKey,
+        trust::{Trust, policy_text},
+    },
     install,
     link::{
         dial::DialError,
@@ -64,13 +67,23 @@ pub async fn join(args: JoinArgs, out: &mut impl Write) -> Result<(), Failure> {
         }
     } else {
         let token = token(&args)?;
-        let enrolled = enroll::enroll(&args.url, args.ca_sha256, &token, host_claims(), previous.as_ref())
-            .await
-            .map_err(|error| explain(&error, &args.url))?;
+        let damaged = |error: io::Error| {
+            let path = paths.receipt_key();
+            Failure::new(
+                Exit::Failed,
+                format!("{}: {error}. Next: move the file away, then join again", path.display()),
+            )
+        };
+        let receipt_key = StoredKey::load_or_generate(&paths.receipt_key()).map_err(damaged)?;
+        let public_key = receipt_key.signer().map_err(damaged)?.public_key();
+        let enrolled =
+            enroll::enroll(&args.url, args.ca_sha256, &token, (host_claims(), Some(public_key)), previous.as_ref())
+                .await
+                .map_err(|error| explain(&error, &args.url))?;
         if service.is_some() {
             install::create_user()?;
         }
-        keep(&paths, &enrolled, previous.as_ref(), &args.allow)?;
+        keep(&paths, (&enrolled, &receipt_key), previous.as_ref(), &args.allow)?;
         say(out, &format!("joined as server {}", enrolled.identity.server_id))?;
     }
     if let Some(service) = service {
@@ -121,7 +134,12 @@ fn token(args: &JoinArgs) -> Result<Zeroizing<String>, Failure> {
 }
 
 /// Writes root's part first: should this be cut short, the host is not enrolled yet and the join can be repeated.
-fn keep(paths: &Paths, enrolled: &Enrolled, previous: Option<&Identity>, allow: &[Family]) -> Result<(), Failure> {
+fn keep(
+    paths: &Paths,
+    (enrolled, receipt_key): (&Enrolled, &StoredKey),
+    previous: Option<&Identity>,
+    allow: &[Family],
+) -> Result<(), Failure> {
     let failed = |error: io::Error| {
         Failure::new(Exit::Failed, format!("{} can't be written: {error}", paths.state_dir.display()))
     };
@@ -134,6 +152,7 @@ fn keep(paths: &Paths, enrolled: &Enrolled, previous: Option<&Identity>, allow: 
         // What was sampled and counted so far belongs to the server this host was.
         state.remove_identity().map_err(unsaved)?;
     }
+    receipt_key.save(&paths.receipt_key()).map_err(failed)?;
     Trust::new(server_id, &enrolled.command_key).save(&paths.trust()).map_err(failed)?;
     if !allow.is_empty() || !paths.policy().exists() {
         let allow = if allow.is_empty() { &[Family::Observe] } else { allow };

@@ -64,6 +64,12 @@ impl Paths {
         self.executor_dir().join("trust.json")
     }
 
+    /// The key that signs receipts.
+    #[must_use]
+    pub fn receipt_key(&self) -> PathBuf {
+        self.executor_dir().join("receipt.key")
+    }
+
     #[must_use]
     pub fn journal(&self) -> PathBuf {
         self.executor_dir().join("journal")

@@ -7,7 +7,7 @@ use super::{host::Host, step::Step};
 
 /// How long the host waits for a confirmation, unless a plan says otherwise: with the timer's own seconds, a way in that
 /// was closed is open again within a minute.
-pub const CONFIRM_WITHIN_S: u32 = 45;
+pub const CONFIRM_WITHIN_S: u32 = 35;
 
 /// What is to be done, in order. No steps: what was asked for holds already.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

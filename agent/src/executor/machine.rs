@@ -14,8 +14,11 @@ use muster_shared::{
     command::{CommandBody, Envelope, MAX_LINE_BYTES, MAX_PROGRESS_UPDATES},
     id::CommandId,
     policy::{Family, Policy},
+    receipt::ReceiptSigner,
     wire::{self, CommandOutcome, command_update::Kind, progress},
 };
+
+use super::receipts;
 
 /// Commands that may wait; one more is refused as `busy`.
 pub const MAX_WAITING: usize = 64;
@@ -81,6 +84,8 @@ pub struct Machine {
     /// Whatever was issued until then and isn't remembered counts as seen.
     pub(super) forgotten_until_us: i64,
     policy: Policy,
+    /// Signs how commands end, where this host has a key for that. Signing is a function of the end alone.
+    receipts: Option<ReceiptSigner>,
     /// The boot that goes on.
     boot_id: String,
     /// The command that ends it.
@@ -123,6 +128,11 @@ impl Machine {
     /// The host's policy as its owner has it now.
     pub fn set_policy(&mut self, policy: Policy) {
         self.policy = policy;
+    }
+
+    /// From now on how a command ends is signed.
+    pub fn set_receipts(&mut self, signer: ReceiptSigner) {
+        self.receipts = Some(signer);
     }
 
     /// Which boot of the host goes on; it does for as long as this process lives.
@@ -351,8 +361,15 @@ impl Machine {
         }
     }
 
-    fn finish(&mut self, id: CommandId, finished: wire::Finished, now_us: i64, actions: &mut Vec<Action>) {
+    fn finish(&mut self, id: CommandId, mut finished: wire::Finished, now_us: i64, actions: &mut Vec<Action>) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
+        if let (Some(signer), Some(command)) = (&self.receipts, &entry.command) {
+            let started_at_us = match &entry.stage {
+                Stage::Started(begun) => Some(begun.at_us),
+                Stage::Received | Stage::Finished => None,
+            };
+            finished.receipt = Some(receipts::receipt(signer, command, &finished, started_at_us, now_us));
+        }
         entry.stage = Stage::Finished;
         entry.command = None;
         let update = entry.next_update(id, now_us, Kind::Finished(finished));
@@ -394,7 +411,13 @@ pub fn crashed() -> wire::Finished {
 /// An ending in a machine's word and a person's words.
 #[must_use]
 pub fn finished(outcome: CommandOutcome, code: &str, detail: &str) -> wire::Finished {
-    wire::Finished { outcome: outcome.into(), code: code.to_owned(), detail: detail.to_owned(), result: None }
+    wire::Finished {
+        outcome: outcome.into(),
+        code: code.to_owned(),
+        detail: detail.to_owned(),
+        result: None,
+        receipt: None,
+    }
 }
 
 /// An update of a command's life.

@@ -8,6 +8,7 @@ pub mod host;
 pub mod journal;
 pub mod machine;
 pub mod power;
+pub mod receipts;
 pub mod socket;
 pub mod trust;
 mod updates;
@@ -25,6 +26,7 @@ use muster_shared::{
     command::CommandBody,
     id::CommandId,
     policy::{Family, Policy},
+    receipt::{ReceiptKey, ReceiptSigner},
     sign,
     wire::{self, CommandOutcome, command_update::Kind, executor_reply, executor_request},
 };
@@ -61,6 +63,8 @@ pub struct Settings {
     pub trust: PathBuf,
     /// The host's policy.
     pub policy: PathBuf,
+    /// The key that signs receipts; without it commands end without.
+    pub receipts: Option<ReceiptSigner>,
 }
 
 /// A running executor; when the last handle and connection are gone it ends.
@@ -87,8 +91,13 @@ impl Executor {
     ///
     /// # Errors
     /// When the journal can't be opened.
-    pub fn start(settings: Settings) -> io::Result<Self> {
-        let (journal, machine) = Journal::open(&settings.journal)?;
+    pub fn start(mut settings: Settings) -> io::Result<Self> {
+        let (journal, mut machine) = Journal::open(&settings.journal)?;
+        let receipts = settings.receipts.take();
+        let receipt_key = receipts.as_ref().map(ReceiptSigner::public_key);
+        if let Some(signer) = receipts {
+            machine.set_receipts(signer);
+        }
         let (inbox, messages) = mpsc::channel(INBOX);
         let task = Task {
             answers: Arc::new(Answers::new(Arc::clone(&settings.work))),
@@ -99,6 +108,7 @@ impl Executor {
             next_connection: 0,
             drained: None,
             policy: Policy::default(),
+            receipt_key,
             inbox: inbox.downgrade(),
         };
         tokio::spawn(task.run(messages));
@@ -133,6 +143,7 @@ struct Task {
     drained: Option<oneshot::Sender<()>>,
     /// As last read.
     policy: Policy,
+    receipt_key: Option<ReceiptKey>,
     inbox: mpsc::WeakSender<Message>,
 }
 
@@ -164,7 +175,7 @@ impl Task {
         let (requests, mut asked) = mpsc::channel(INBOX);
         self.read_policy();
         // A fresh queue has room.
-        let _ = replies.try_send(hello(&self.policy));
+        let _ = replies.try_send(hello(&self.policy, self.receipt_key));
         let id = self.next_connection;
         self.next_connection += 1;
         self.connections
@@ -356,7 +367,7 @@ impl Task {
     /// Tells of a changed policy, and gives those that are behind everything again, as far as it fits.
     fn catch_up(&mut self) {
         for peer in self.connections.values_mut().filter(|peer| peer.told != self.policy.allow) {
-            if peer.replies.try_send(hello(&self.policy)).is_ok() {
+            if peer.replies.try_send(hello(&self.policy, self.receipt_key)).is_ok() {
                 peer.told.clone_from(&self.policy.allow);
             }
         }
@@ -386,10 +397,11 @@ impl Task {
     }
 }
 
-fn hello(policy: &Policy) -> wire::ExecutorReply {
+fn hello(policy: &Policy, receipt_key: Option<ReceiptKey>) -> wire::ExecutorReply {
     let allowed_families = policy.allow.iter().map(ToString::to_string).collect();
     let agent_version = env!("CARGO_PKG_VERSION").to_owned();
-    reply(executor_reply::Kind::Hello(wire::ExecutorHello { agent_version, allowed_families }))
+    let receipt_key = receipt_key.map(Vec::from).unwrap_or_default();
+    reply(executor_reply::Kind::Hello(wire::ExecutorHello { agent_version, allowed_families, receipt_key }))
 }
 
 fn claimed_id(signed: &wire::SignedCommand) -> Option<CommandId> {

@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use muster_shared::{
     command::{CommandBody, Envelope},
     id::ServerId,
+    receipt,
     sign::CommandSigner,
 };
 use tempfile::TempDir;
@@ -57,6 +58,7 @@ fn start(folder: &Path, work: &Arc<Counted>) -> Executor {
         journal: folder.join("journal"),
         trust: folder.join("trust.json"),
         policy: folder.join("policy.toml"),
+        receipts: Some(receipts::load_or_make(&folder.join("receipt.key")).expect("a key")),
     })
     .expect("started")
 }
@@ -104,6 +106,11 @@ impl Host {
     }
 
     async fn ending(&mut self) -> (CommandOutcome, String) {
+        let end = self.finished().await;
+        (end.outcome(), end.code)
+    }
+
+    async fn finished(&mut self) -> wire::Finished {
         loop {
             let reply = self.connection.replies.recv().await.expect("a reply");
             if let Some(executor_reply::Kind::Update(update)) = reply.kind
@@ -111,7 +118,7 @@ impl Host {
             {
                 let ack = wire::AckUpdates { command_id: update.command_id, seq: update.seq };
                 self.ask(executor_request::Kind::Ack(ack)).await;
-                return (end.outcome(), end.code);
+                return end;
             }
         }
     }
@@ -123,6 +130,29 @@ impl Host {
 
 fn refused(code: &str) -> (CommandOutcome, String) {
     (CommandOutcome::Refused, code.to_owned())
+}
+
+#[tokio::test]
+async fn how_a_command_ends_is_signed_with_the_hosts_own_key() {
+    let mut host = Host::new().await;
+    let key = receipts::load_or_make(&host.folder.path().join("receipt.key")).expect("the executor's").public_key();
+    let envelope = host.envelope();
+    let signed = host.signer.sign(&envelope);
+    host.ask(executor_request::Kind::Submit(signed.clone())).await;
+    let end = host.finished().await;
+    let receipt = receipt::verify(end.receipt.as_ref().expect("a receipt"), &key).expect("the host's");
+    assert_eq!((receipt.command_id, receipt.server_id), (envelope.command_id, host.server_id));
+    assert_eq!(receipt.command_sha256, receipt::sha256(&signed.envelope), "what was asked");
+    assert_eq!(receipt.state, end.outcome().into());
+    assert_eq!(receipt.result_sha256, receipt::result_sha256(end.result.as_ref()));
+    assert_eq!((receipt.started_at_us, receipt.ended_at_us), (Some(NOW_US), NOW_US));
+
+    let refused = Envelope { body: CommandBody::Reboot, ..host.envelope() };
+    let signed = host.signer.sign(&refused);
+    host.ask(executor_request::Kind::Submit(signed)).await;
+    let end = host.finished().await;
+    let receipt = receipt::verify(end.receipt.as_ref().expect("a receipt"), &key).expect("the host's");
+    assert_eq!((receipt.code.as_str(), receipt.started_at_us), ("policy_refused", None), "it never started");
 }
 
 #[tokio::test]
@@ -285,6 +315,7 @@ fn start_dying(folder: &Path, work: &Arc<Dying>) -> Executor {
         journal: folder.join("journal"),
         trust: folder.join("trust.json"),
         policy: folder.join("policy.toml"),
+        receipts: Some(receipts::load_or_make(&folder.join("receipt.key")).expect("a key")),
     })
     .expect("started")
 }

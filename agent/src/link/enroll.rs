@@ -2,6 +2,7 @@
 
 use muster_shared::{
     id::{InvalidId, ServerId},
+    receipt::ReceiptKey,
     tls::CaPin,
     wire::{self, enroll_service_client::EnrollServiceClient},
 };
@@ -66,12 +67,17 @@ pub async fn enroll(
     url: &str,
     pin: CaPin,
     join_token: &str,
-    host: wire::HostClaims,
+    (host, receipt_key): (wire::HostClaims, Option<ReceiptKey>),
     previous: Option<&Identity>,
 ) -> Result<Enrolled, EnrollError> {
     let (key, csr_der) = new_key()?;
-    let mut request =
-        wire::EnrollRequest { join_token: join_token.to_owned(), csr_der, host: Some(host), ..Default::default() };
+    let mut request = wire::EnrollRequest {
+        join_token: join_token.to_owned(),
+        csr_der,
+        host: Some(host),
+        receipt_key: receipt_key.map(Vec::from).unwrap_or_default(),
+        ..Default::default()
+    };
     if let Some(previous) = previous {
         request.previous_server_id = previous.server_id.to_string();
         request.previous_key_signature = sign(previous, &request.csr_der)?;
@@ -97,10 +103,11 @@ pub async fn renew(
     dialer: &Dialer,
     attempt: usize,
     identity: &Identity,
+    receipt_key: Vec<u8>,
 ) -> Result<(Identity, Option<wire::Endpoints>), EnrollError> {
     let (key, csr_der) = new_key()?;
     let channel = dialer.dial(attempt).await?;
-    let answer = client(channel).renew(wire::RenewRequest { csr_der }).await?.into_inner();
+    let answer = client(channel).renew(wire::RenewRequest { csr_der, receipt_key }).await?.into_inner();
     let signed = answer.identity.ok_or(EnrollError::Incomplete("the certificate"))?;
     let renewed = Identity::signed(identity.server_id, identity.trust_domain.clone(), key, signed);
     Ok((renewed, answer.endpoints.map(|endpoints| dialer.complete(endpoints))))

@@ -22,6 +22,15 @@ pub(super) const fn count(protocol: &'static str, key: &'static str, name: &'sta
     Field { protocol, key, metric: Metric::counter(name, 0, &[], help) }
 }
 
+pub(super) const fn milliseconds(
+    protocol: &'static str,
+    key: &'static str,
+    name: &'static str,
+    help: &'static str,
+) -> Field {
+    Field { protocol, key, metric: Metric::counter(name, -3, &[], help) }
+}
+
 pub(super) const fn level(protocol: &'static str, key: &'static str, name: &'static str, help: &'static str) -> Field {
     Field { protocol, key, metric: Metric::gauge(name, 0, &[], help) }
 }

@@ -1,4 +1,5 @@
-//! The sampler against recorded hosts, and its documentation against its tables.
+//! The sampler against recorded hosts and this one, and its documentation against its tables.
 
 mod cgroup_v2;
 mod documentation;
+mod live;

@@ -16,6 +16,7 @@ use crate::{
     action::{
         Change, Step,
         host::fake::FakeHost,
+        plan::CONFIRM_WITHIN_S,
         step::{Call, Owner},
     },
     clock::ManualClock,
@@ -193,11 +194,11 @@ async fn a_dangerous_change_stays_only_when_it_is_confirmed_in_time() {
     let (bench, id) = (Bench::new(), CommandId::generate());
     let done = bench.ask(id, &dangerous(), Mode::Apply).await;
     assert_eq!(end(&done), (CommandOutcome::Succeeded, "awaiting_confirmation"));
-    assert_eq!(done.report.expect("a report").confirm_within_s, Some(45));
+    assert_eq!(done.report.expect("a report").confirm_within_s, Some(CONFIRM_WITHIN_S));
     assert!(bench.is_armed());
     let other = bench.ask(CommandId::generate(), &Item::StartDocker, Mode::Undo).await;
     assert_eq!(end(&other), (CommandOutcome::Failed, "nothing_to_undo"));
-    bench.host.pass(44);
+    bench.host.pass(u64::from(CONFIRM_WITHIN_S) - 1);
     assert!(bench.engine.revert_due().await.expect("free").is_some_and(|left| left <= Duration::from_secs(1)));
     assert_eq!(end(&bench.confirm(id, ItemName::Sshd).await), (CommandOutcome::Failed, "wrong_item"));
     assert_eq!(end(&bench.confirm(id, ItemName::ConfigureSudo).await), WELL);
@@ -219,7 +220,7 @@ async fn without_a_confirmation_or_after_a_boot_it_is_taken_back() {
         if reboots {
             bench.host.reboot()
         } else {
-            bench.host.pass(46)
+            bench.host.pass(u64::from(CONFIRM_WITHIN_S) + 1)
         }
         let blocked = bench.ask(CommandId::generate(), &Item::StartDocker, Mode::Apply).await;
         assert_eq!(end(&blocked), (CommandOutcome::Failed, "unconfirmed_change"));
@@ -231,7 +232,7 @@ async fn without_a_confirmation_or_after_a_boot_it_is_taken_back() {
     let (bench, id) = (Bench::new(), CommandId::generate());
     let before = bench.host.world();
     bench.ask(id, &dangerous(), Mode::Apply).await;
-    bench.host.pass(46);
+    bench.host.pass(u64::from(CONFIRM_WITHIN_S) + 1);
     let late = bench.confirm(id, ItemName::ConfigureSudo).await;
     assert_eq!((end(&late), bench.host.world()), ((CommandOutcome::Failed, "already_undone"), before));
 }
@@ -251,7 +252,7 @@ async fn what_can_not_be_put_back_is_tried_again_until_it_can() {
     let (bench, id) = (Bench::new(), CommandId::generate());
     let before = bench.host.world();
     bench.ask(id, &dangerous(), Mode::Apply).await;
-    bench.host.pass(46);
+    bench.host.pass(u64::from(CONFIRM_WITHIN_S) + 1);
     bench.host.fail("stop app.service");
     assert!(bench.engine.revert_due().await.expect("free").is_some());
     assert_eq!(bench.host.world().files, before.files, "the files are back whatever the service does");

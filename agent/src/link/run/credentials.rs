@@ -11,7 +11,8 @@ impl Link {
             return;
         }
         let (dialer, attempt, identity) = (self.dialer.clone(), self.attempt, self.identity.clone());
-        self.renewal = Some(tokio::spawn(async move { enroll::renew(&dialer, attempt, &identity).await }));
+        let receipt_key = self.receipt_key.clone();
+        self.renewal = Some(tokio::spawn(async move { enroll::renew(&dialer, attempt, &identity, receipt_key).await }));
     }
 
     pub(super) fn renewed(&mut self, outcome: Renewal, now: Instant) {

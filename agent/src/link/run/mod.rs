@@ -150,6 +150,8 @@ struct Link {
     /// What the policy allows, once the executor said so; and what the last Hello said.
     families: Option<Vec<String>>,
     announced: Vec<String>,
+    /// The public half of the key that signs this host's receipts, once the executor said so; empty before.
+    receipt_key: Vec<u8>,
     /// The executor waits for everything held to be sent: the host is about to be powered off.
     draining: bool,
     tick_at: Instant,
@@ -185,6 +187,7 @@ impl Link {
             facts: FactsWatch::default(),
             families: None,
             announced: Vec::new(),
+            receipt_key: Vec::new(),
             draining: false,
             tick_at: now,
             sync_at: now + spool::SYNC_EVERY,
@@ -290,6 +293,7 @@ impl Link {
             FromExecutor::Up(hello) => {
                 self.facts_at = now;
                 self.containers_at = now;
+                self.receipt_key = hello.receipt_key;
                 let families = hello.allowed_families;
                 if matches!(self.wire, Wire::Up { .. }) && families != self.announced {
                     self.give_up("the host's policy has changed");

@@ -18,7 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use muster_shared::{
     command::PreflightArgs,
-    preflight::{CheckName, CheckResult, PreflightReport},
+    preflight::{CheckName, CheckResult, PreflightReport, System},
 };
 
 use self::evidence::Evidence;
@@ -38,7 +38,8 @@ pub async fn run_preflight(
         on_check(&result);
         checks.push(result);
     }
-    PreflightReport { checked_at_us, checks }
+    let system = System { os: evidence.facts.os, arch: evidence.facts.arch };
+    PreflightReport { checked_at_us, checks, system: Some(system) }
 }
 
 async fn check(name: CheckName, evidence: &Evidence, args: &PreflightArgs, options: &ProbeOptions) -> CheckResult {

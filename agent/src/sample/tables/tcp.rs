@@ -1,6 +1,6 @@
 //! What is taken of `/proc/net/netstat`.
 
-use crate::sample::protocols::{Field, count};
+use crate::sample::protocols::{Field, count, milliseconds};
 
 pub(in crate::sample) const NETSTAT: [Field; 93] = [
     count("TcpExt", "SyncookiesSent", "host_tcp_syn_cookies_sent_total", "SYN cookies sent."),
@@ -90,10 +90,10 @@ pub(in crate::sample) const NETSTAT: [Field; 93] = [
     count("TcpExt", "TCPDSACKRecv", "host_tcp_duplicates_reported_total", "Reports of duplicates from peers."),
     count("TcpExt", "TCPAbortOnLinger", "host_tcp_aborts_on_linger_total", "Connections aborted while lingering."),
     count("TcpExt", "TCPAbortFailed", "host_tcp_aborts_failed_total", "Resets that could not be sent."),
-    count(
+    milliseconds(
         "TcpExt",
         "TCPMemoryPressuresChrono",
-        "host_tcp_memory_pressure_milliseconds_total",
+        "host_tcp_memory_pressure_seconds_total",
         "Time under TCP memory pressure.",
     ),
     count("TcpExt", "TCPSpuriousRTOs", "host_tcp_needless_timeouts_total", "Timeouts though nothing was lost."),
