@@ -9,7 +9,10 @@ export default defineConfig({
     // Everything has a name with a hash; the policy allows nothing inline.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
-    cssCodeSplit: true,
+    // One file for all pages: what is loaded later is a script alone, and can be asked for again.
+    cssCodeSplit: false,
+    // A small part that several pages share costs more as a request of its own than as bytes.
+    rollupOptions: { output: { experimentalMinChunkSize: 12_000 } },
     reportCompressedSize: false,
   },
   server: {

@@ -18,6 +18,7 @@ export interface Place {
 export const places: Place[] = [
   { name: "", path: "/", title: "Fleet", icon: "fleet", keys: "g s", area: "fleet", needs: ["org.servers.list"] },
   { name: "add", path: "/add", title: "Add server", icon: "add", keys: "g a", area: "fleet", needs: ["org.join_tokens.create", "org.servers.create"] },
+  { name: "runs", path: "/runs", title: "Runs", icon: "waves", keys: "g r", area: "fleet", needs: ["org.commands.list"] },
   { name: "projects", path: "/projects", title: "Projects", icon: "layers", keys: "g p", area: "organisation", needs: ["org.projects.list"], begins: "Organisation" },
   { name: "members", path: "/members", title: "Members", icon: "people", keys: "g m", area: "organisation", needs: ["org.members.list"] },
   { name: "quota", path: "/quota", title: "Quota", icon: "gauge", keys: "g q", area: "organisation", needs: ["org.quota.view"] },

@@ -44,6 +44,8 @@ export class Problem extends Error {
 }
 
 export const OFFLINE = "The control plane does not answer.";
+/** Waits before what was dropped on its way is asked for again, in milliseconds: laptops change networks. */
+const AGAIN_MS = [200, 1000];
 
 let csrfToken: string | null = null;
 let bearer: string | null = null;
@@ -115,9 +117,34 @@ async function problem(response: Response): Promise<Problem> {
   return found;
 }
 
-async function json(response: Response): Promise<unknown> {
-  const text = await response.text();
+async function json(response: Response, signal?: AbortSignal): Promise<unknown> {
+  let text: string;
+  try {
+    text = await response.text();
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Problem(0, "offline", OFFLINE);
+  }
   return text ? parse(text) : undefined;
+}
+
+/** Does `run` again, twice at most, where no answer came. Only for what changes nothing. */
+export async function again<T>(run: () => Promise<T>, isDropped: (error: unknown) => boolean): Promise<T> {
+  for (const wait of AGAIN_MS) {
+    try {
+      return await run();
+    } catch (error) {
+      if (!isDropped(error)) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, wait));
+  }
+  return run();
+}
+
+/** Asks for the JSON at an address. */
+export function read(address: string, call: Call = {}): Promise<unknown> {
+  const dropped = (error: unknown) => error instanceof Problem && error.status === 0 && !call.signal?.aborted;
+  return again(async () => json(await send("get", address, call), call.signal), dropped);
 }
 
 /** A call of a route in the document. */
@@ -127,7 +154,8 @@ export async function call<M extends Method, P extends PathsWith<M>>(
   call: Call<PathOf<Operation<P, M>>, QueryOf<Operation<P, M>>, BodyOf<Operation<P, M>>> = {},
 ): Promise<Answer<Operation<P, M>>> {
   const address = url(path as string, (call.path ?? {}) as Record<string, unknown>, (call.query ?? {}) as Record<string, unknown>);
-  return (await json(await send(method, address, call))) as Answer<Operation<P, M>>;
+  const answer = method === "get" ? read(address, call) : send(method, address, call).then((response) => json(response));
+  return (await answer) as Answer<Operation<P, M>>;
 }
 
 export const get = <P extends PathsWith<"get">>(path: P, options?: Call<PathOf<Operation<P, "get">>, QueryOf<Operation<P, "get">>, undefined>) =>

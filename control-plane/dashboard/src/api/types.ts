@@ -13,6 +13,8 @@ export type Environment = Schemas["Environment"];
 export type Project = Schemas["Project"];
 export type Quota = Schemas["Quota"];
 export type QuotaUse = Schemas["QuotaUse"];
+export type MetricsRetention = Schemas["MetricsRetention"];
+export type MetricsRetentionOwn = Schemas["MetricsRetentionOwn"];
 export type SshKeyPair = Schemas["SshKeyPair"];
 export type SshKeyPairCreated = Schemas["SshKeyPairCreated"];
 export type Member = Schemas["Member"];
@@ -24,6 +26,11 @@ export type OpenSession = Schemas["OpenSession"];
 export type JoinTokenCreated = Schemas["JoinTokenCreated"];
 export type ConnectionTested = Schemas["ConnectionTested"];
 export type VmStats = Schemas["VmStats"];
+export type FleetRun = Schemas["FleetRun"];
+export type FleetTask = Schemas["FleetTask"];
+export type SshKeyRotation = Schemas["SshKeyRotation"];
+export type RotationBegun = Schemas["RotationBegun"];
+export type LoginRequest = Schemas["LoginRequest"];
 
 /** A readiness check as a preflight's stream tells it. */
 export interface CheckResult {

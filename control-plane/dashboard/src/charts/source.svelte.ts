@@ -1,9 +1,8 @@
 // Where a server's charts get their values: history as steps, now as a stream of seconds.
-import { get, Problem, send, told } from "../api/client";
+import { get, Problem, read, told } from "../api/client";
 import type { Summary } from "../api/types";
 import { stream } from "../live/sse";
-import { parse } from "../text/clean";
-import { METRICS, valuesOf, type Sample, type Values } from "./tracks";
+import type { Sample, Subject, Values } from "./tracks";
 import { Columns } from "./window";
 
 export interface Range {
@@ -17,6 +16,8 @@ export interface Range {
 /** How much of now is shown, in seconds. */
 export const LIVE_SECONDS = 300;
 const GAP_SECONDS = 2.5;
+/** A host that nobody watches sends ten seconds at once: what was on its way when the past was read has arrived by then. */
+const ARRIVED_MS = 12_000;
 
 interface Named {
   metric: string;
@@ -28,37 +29,38 @@ interface Answer {
   series: (Named & { t: number[]; min: (number | null)[]; avg: (number | null)[]; max: (number | null)[] })[];
 }
 
-function address(id: string, live: boolean, more: Record<string, string>): string {
+function address(id: string, of: Subject, live: boolean, more: Record<string, string>): string {
   const query = new URLSearchParams(more);
-  for (const metric of METRICS) query.append("metric", metric);
+  for (const metric of of.metrics) query.append("metric", metric);
+  for (const [label, value] of Object.entries(of.labels)) query.append("label", `${label}=${value}`);
   return `/api/v1/monitoring/servers/${encodeURIComponent(id)}/series${live ? "/live" : ""}?${query}`;
 }
 
-/** A server's values over a range. */
-export async function history(id: string, from: number, to: number, signal: AbortSignal): Promise<{ columns: Columns; step: number }> {
-  const answer = parse(await (await send("get", address(id, false, { from: String(from), to: String(to) }), { signal })).text()) as Answer;
+/** Values over a range of what is charted on a server. */
+export async function history(id: string, of: Subject, from: number, to: number, signal: AbortSignal): Promise<{ columns: Columns; step: number }> {
+  const answer = (await read(address(id, of, false, { from: String(from), to: String(to) }), { signal })) as Answer;
   const columns = new Columns();
   const step = (answer.step_ms ?? 1000) / 1000;
   const t = answer.series[0]?.t ?? [];
   t.forEach((at, nth) => {
     const samples: Sample[] = answer.series.map(({ metric, labels, avg }) => ({ metric, labels, value: avg?.[nth] ?? null }));
-    columns.push(at / 1000, valuesOf(samples), step * 1.5);
+    columns.push(at / 1000, of.values(samples), step * 1.5);
   });
   return { columns, step };
 }
 
-/** Follows a server second by second until aborted. */
-export async function follow(id: string, signal: AbortSignal, each: (at: number, values: Values) => void): Promise<void> {
+/** Follows it second by second until aborted. */
+export async function follow(id: string, of: Subject, signal: AbortSignal, each: (at: number, values: Values) => void): Promise<void> {
   let series: Named[] = [];
   let waited = 0;
   while (!signal.aborted) {
     try {
-      await stream("get", address(id, true, {}), { signal }, (sent) => {
+      await stream("get", address(id, of, true, {}), { signal }, (sent) => {
         waited = 0;
         if (sent.event === "series") series = (sent.data as { series: Named[] }).series;
         else if (sent.event === "point") {
           const { t, values } = sent.data as { t: number; values: (number | null)[] };
-          each(t / 1000, valuesOf(series.map((named, nth) => ({ ...named, value: values[nth] ?? null }))));
+          each(t / 1000, of.values(series.map((named, nth) => ({ ...named, value: values[nth] ?? null }))));
         }
       });
     } catch (error) {
@@ -82,11 +84,15 @@ class ChartState {
   problem = $state<string | null>(null);
   /** The keys that this host has. */
   keys = $state.raw(new Set<string>());
+  /** The first moment that was told as it happened. */
+  #liveFrom: number | null = null;
   #stop = new AbortController();
   #id: string;
+  #of: Subject;
 
-  constructor(id: string) {
+  constructor(id: string, of: Subject) {
     this.#id = id;
+    this.#of = of;
   }
 
   /** The range's ends now, in seconds. */
@@ -111,7 +117,7 @@ class ChartState {
     this.problem = null;
     const [from, to] = this.ends();
     try {
-      const { columns } = await history(this.#id, from, to, signal);
+      const { columns } = await history(this.#id, this.#of, from, to, signal);
       if (signal.aborted) return;
       this.columns = columns;
     } catch (error) {
@@ -122,14 +128,32 @@ class ChartState {
     this.loading = false;
     this.#beat();
     if (!this.isLive) return;
+    this.#liveFrom = null;
+    const timer = setTimeout(() => void this.#mend(signal), ARRIVED_MS);
+    signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
     try {
-      await follow(this.#id, signal, (at, values) => this.#take(at, values));
+      await follow(this.#id, this.#of, signal, (at, values) => this.#take(at, values));
     } catch (error) {
       if (!signal.aborted) this.problem = told(error);
     }
   }
 
+  /** Reads once more what lies between the past as it was read and the first moment that was told. */
+  async #mend(signal: AbortSignal): Promise<void> {
+    const liveFrom = this.#liveFrom;
+    if (liveFrom === null) return;
+    try {
+      const { columns } = await history(this.#id, this.#of, liveFrom - LIVE_SECONDS, liveFrom, signal);
+      if (signal.aborted) return;
+      this.columns = columns.joined(this.columns, liveFrom, GAP_SECONDS);
+      this.#beat();
+    } catch {
+      // What is there stays, with its gap.
+    }
+  }
+
   #take(at: number, values: Values): void {
+    this.#liveFrom ??= at;
     this.columns.push(at, values, GAP_SECONDS);
     this.columns.trim(at - LIVE_SECONDS - 5);
     this.latest = values;
@@ -143,7 +167,7 @@ class ChartState {
   }
 }
 
-export const chartState = (id: string): ChartState => new ChartState(id);
+export const chartState = (id: string, of: Subject): ChartState => new ChartState(id, of);
 export type { ChartState };
 
 /** The summary where only that is known. */

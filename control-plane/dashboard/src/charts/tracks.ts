@@ -19,13 +19,23 @@ export interface Track {
 export interface ChartSpec {
   key: string;
   title: string;
-  unit: "percent" | "rate" | "number";
+  unit: "percent" | "rate" | "memory" | "number";
   tracks: Track[];
   /** The scale's least upper end. */
   top?: number;
 }
 
-export const CHARTS: ChartSpec[] = [
+/** What charts are of: a server, or something on one. */
+export interface Subject {
+  charts: ChartSpec[];
+  /** The series that the charts are made of, and the labels these must have. */
+  metrics: string[];
+  labels: Record<string, string>;
+  /** The charts' values of one moment. */
+  values: (samples: Sample[]) => Values;
+}
+
+const CHARTS: ChartSpec[] = [
   { key: "cpu", title: "CPU", unit: "percent", top: 100, tracks: [
     { key: "cpu", label: "Busy", color: "--c-cpu", area: true }, { key: "iowait", label: "Waiting for disks", color: "--c-disk", optional: true }, { key: "steal", label: "Taken by the hypervisor", color: "--c-tx", optional: true }] },
   { key: "memory", title: "Memory", unit: "percent", top: 100, tracks: [
@@ -41,8 +51,7 @@ export const CHARTS: ChartSpec[] = [
     { key: "p_cpu", label: "CPU", color: "--c-cpu", optional: true }, { key: "p_io", label: "Disks", color: "--c-disk", optional: true }, { key: "p_memory", label: "Memory", color: "--c-memory", optional: true }] },
 ];
 
-/** The series that the charts are made of. */
-export const METRICS = [
+const METRICS = [
   "host_cpu_seconds_total", "host_memory_total_bytes", "host_memory_available_bytes", "host_memory_swap_total_bytes", "host_memory_swap_free_bytes",
   "host_load_1m", "host_load_5m", "host_load_15m", "host_network_receive_bytes_total", "host_network_transmit_bytes_total",
   "host_disk_read_bytes_total", "host_disk_written_bytes_total", "host_filesystem_size_bytes", "host_filesystem_available_bytes", "host_pressure_seconds_total",
@@ -51,7 +60,7 @@ export const METRICS = [
 export type Values = Record<string, number | null>;
 
 /** The charts' values of one moment. What the host does not have is not there; what it did not tell is `null`. */
-export function valuesOf(samples: Sample[]): Values {
+function valuesOf(samples: Sample[]): Values {
   const sums: Record<string, number | null> = {};
   const modes: Record<string, number | null> = {};
   const mounts: Record<string, { size: number | null; free: number | null }> = {};
@@ -90,3 +99,6 @@ export function valuesOf(samples: Sample[]): Values {
   if (shares.length > 0) values.disk = root ? used(root.size, root.free) : shares.includes(null) ? null : Math.max(...(shares as number[]));
   return values;
 }
+
+/** A server as a whole. */
+export const HOST: Subject = { charts: CHARTS, metrics: METRICS, labels: {}, values: valuesOf };

@@ -24,6 +24,16 @@ export class Columns {
     for (const column of this.values.values()) column.splice(0, drop);
   }
 
+  /** What stands here before `at`, and what `later` has from then on. */
+  joined(later: Columns, at: number, gapAfter: number): Columns {
+    const joined = new Columns();
+    const add = (of: Columns, fits: (moment: number) => boolean) =>
+      of.t.forEach((moment, nth) => fits(moment) && joined.push(moment, Object.fromEntries([...of.values].map(([key, column]) => [key, column[nth] ?? null])), gapAfter));
+    add(this, (moment) => moment < at);
+    add(later, (moment) => moment >= at);
+    return joined;
+  }
+
   column(key: string): (number | null)[] {
     return this.values.get(key) ?? new Array<null>(this.t.length).fill(null);
   }

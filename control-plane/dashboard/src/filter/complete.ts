@@ -59,5 +59,6 @@ export const EXAMPLES: [string, string][] = [
   ["Old Docker", 'docker.version < version("24.0")'],
   ["Updates or a reboot wait", "reboot_pending || security_updates > 0"],
   ["Not booted for 90 days", 'now - booted_at > duration("90d")'],
+  ["Little hardened", "hardening_score < 50"],
   ["Not ready for deployments", 'qualification_status != "qualified"'],
 ];

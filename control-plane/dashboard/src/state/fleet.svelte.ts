@@ -42,6 +42,24 @@ class FleetState {
   #byId = new Map<string, Row>();
   #listeners = new Set<Listener>();
   #loads = 0;
+  /** Whether a page wants all of them: one that shows a single server does not wait for ten thousand. */
+  #wanted = false;
+  /** Whether changes are heard: what is read from then on stays true. */
+  begun = $state(false);
+
+  /** Called by pages that show or choose among all servers. */
+  want(): void {
+    if (this.#wanted) return;
+    this.#wanted = true;
+    if (this.begun) void this.load();
+  }
+
+  /** Reads what is shown, at the beginning and after something may have been missed. */
+  refresh(): void {
+    this.begun = true;
+    if (this.#wanted) void this.load();
+    else for (const { vm } of this.rows) void this.#reread(vm.id);
+  }
 
   row(id: string): Row | undefined {
     // Read, so that a server that appears is noticed.
@@ -112,17 +130,26 @@ class FleetState {
     this.#loads += 1;
     this.#byId = new Map();
     this.rows = [];
+    this.#wanted = this.begun = false;
     this.loading = true;
     this.problem = null;
   }
 
   hear(event: FleetEvent): void {
     const id = event.server_id ?? "";
-    if (event.event === "reset") void this.load();
+    if (event.event === "reset") this.refresh();
     else if (event.event === "sample" && event.summary) this.#byId.get(id)?.take(event.summary);
     else if (event.event === "server_deleted") this.drop(id);
-    else if (event.server) this.put(event.server);
+    else if (event.server && (this.#wanted || this.#byId.has(id))) this.put(event.server);
     for (const listener of this.#listeners) listener(event);
+  }
+
+  async #reread(id: string): Promise<void> {
+    try {
+      this.put(await get("/api/v1/vms/{id}", { path: { id } }));
+    } catch (error) {
+      if (error instanceof Problem && error.status === 404) this.drop(id);
+    }
   }
 
   #put(vm: Vm): Row {
@@ -147,7 +174,7 @@ export const fleet = new FleetState();
 /** The fleet's events, followed for as long as somebody is signed in. */
 export const events = follow(
   (event) => fleet.hear(event),
-  () => void fleet.load(),
+  () => fleet.refresh(),
 );
 
 /** The commands of events, for pages that show a server's. */

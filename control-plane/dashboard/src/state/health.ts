@@ -22,5 +22,8 @@ const TONES: Record<string, Tone> = {
 
 export const tone = (word: string | null | undefined): Tone => TONES[word ?? ""] ?? "idle";
 
+/** Of how many of a hundred parts of the hardening profile hold. */
+export const scoreTone = (score: number): Tone => (score >= 85 ? "ok" : score >= 50 ? "warn" : "bad");
+
 /** Worst first, for lists that begin with what needs somebody. */
 export const HEALTH_ORDER = ["unhealthy", "unreachable", "auth_failed", "degraded", "unknown", "healthy"];
