@@ -24,14 +24,23 @@ use crate::{
     events::Events,
     facts::FactsRefresh,
     fix::Fixes,
+    fleet_runs::FleetRuns,
     hardening::Hardenings,
     health::{Checks, keep_checked},
     identity::{Identity, open::OpenError},
     ingest::{Ingest, Writer},
     keyring::{Keyring, KeyringError, Rotation, keep_resealed},
     link::{self, LinkContext},
+    login_requests::LoginRequests,
     members::Members,
-    metrics::Heads,
+    metrics::{
+        Heads, History, MetricStore,
+        engine::Trouble,
+        exchange::Client,
+        forward::Forwarder,
+        remote_write::{self, RemoteWrite},
+        seal::keep_sealed,
+    },
     observability::Counters,
     oidc::Oidc,
     organizations::Organizations,
@@ -40,18 +49,20 @@ use crate::{
     projects::Projects,
     proof::Proof,
     quota::Quotas,
-    retention::keep_trimmed,
+    retention::{MetricsRetentions, keep_trimmed},
     running::Running,
     secure::Secure,
     server_deletion::ServerDeletion,
     servers::Servers,
     sessions::{Ledger, LedgerWriter, Sessions, keep_sessions},
     ssh::{Connector, Entrance},
+    ssh_key_rotations::SshKeyRotations,
     ssh_keys::SshKeyPairs,
     store::{Store, StoreError},
     totp::Totp,
     user_sessions::UserSessions,
     users::{Passwords, Tries, Users},
+    workload,
 };
 
 /// How long each of the last steps of stopping may take, after the doors are closed.
@@ -73,18 +84,23 @@ pub struct App {
     pub members: Members,
     pub users: Users,
     pub api_tokens: ApiTokens,
+    pub login_requests: LoginRequests,
     pub totp: Totp,
     pub user_sessions: UserSessions,
     pub oidc: Oidc,
     pub servers: Servers,
     pub ssh_keys: SshKeyPairs,
+    pub ssh_key_rotations: SshKeyRotations,
     pub server_deletion: ServerDeletion,
     pub projects: Projects,
     pub environments: Environments,
     pub quotas: Quotas,
+    pub metrics_retentions: MetricsRetentions,
     pub sessions: Sessions,
     pub ledger: Ledger,
     pub heads: Heads,
+    pub history: History,
+    pub metric_store: MetricStore,
     pub ingest: Ingest,
     pub commands: Commands,
     pub enrollment: Enrollment,
@@ -100,6 +116,7 @@ pub struct App {
     pub checks: Checks,
     pub preflight: Preflight,
     pub fixes: Fixes,
+    pub fleet_runs: FleetRuns,
     pub counters: Counters,
     /// The agents' streams.
     streams: TaskTracker,
@@ -140,6 +157,8 @@ pub enum StartError {
     Tls(#[from] rustls::Error),
     #[error(transparent)]
     Grpc(#[from] api::grpc::BadDescriptors),
+    #[error("what answers at metric_store_url is no metric store")]
+    MetricStore(#[from] Trouble),
     #[error("the first owner can't be made")]
     Owner(#[from] crate::error::Error),
 }
@@ -164,9 +183,12 @@ impl App {
         let store = Store::open(&config.database_url).await?;
         // No stream outlived the process that held it.
         store.close_every_session().await?;
+        store.free_key_turns().await?;
+        store.free_fleet_work().await?;
         let keyring = Keyring::open_or_create(data_dir, &store, clock.now_us()).await?;
         let identity = Identity::open(&config, &store, &keyring, clock.now_us()).await?;
         let audit = Audit::open(&store, &keyring, clock.now_us()).await?;
+        let audit = audit.believing(identity.authority.certificate().clone());
         let access = Access::new(store.clone(), config.session_life);
         access.ensure_owner(data_dir, clock.now_us()).await?;
         let passwords = Passwords::new(config.password_cost);
@@ -226,6 +248,10 @@ impl App {
             running: running.clone(),
         };
         let heads = Heads::new(store.clone());
+        let history = History::new(store.clone(), events.clone(), clock.clone());
+        if config.metric_store.is_some() {
+            store.forward_frames();
+        }
         let checks = Checks::new(
             (store.clone(), servers.clone(), events.clone()),
             heads.clone(),
@@ -240,6 +266,7 @@ impl App {
             agent_binaries.clone(),
             clock.clone(),
         );
+        let api_tokens = ApiTokens::new(store.clone(), config.api_token_max_ttl);
         let app = Self {
             bootstrap,
             checks,
@@ -247,6 +274,7 @@ impl App {
             projects: Projects::new(store.clone(), events.clone()),
             environments: Environments::new(store.clone(), events.clone()),
             quotas: Quotas::new(store.clone()),
+            metrics_retentions: MetricsRetentions::new(store.clone(), config.kept, config.metric_store.is_none()),
             facts: FactsRefresh::new(servers.clone(), commands.clone(), sessions.clone(), connection_test.clone()),
             fixes: Fixes::new(
                 (servers.clone(), commands.clone()),
@@ -254,11 +282,24 @@ impl App {
                 preflight.clone(),
                 clock.clone(),
             ),
+            fleet_runs: FleetRuns::new(
+                store.clone(),
+                (servers.clone(), commands.clone()),
+                proof.clone(),
+                clock.clone(),
+            ),
             hardenings: Hardenings::new(store.clone(), servers.clone(), sessions.clone(), proof.clone()),
             proof,
             preflight,
             power: Power::new(store.clone(), servers.clone(), commands.clone(), sessions.clone()),
             rotation: Rotation::new(store.clone(), keyring.clone()),
+            ssh_key_rotations: SshKeyRotations::new(
+                (store.clone(), clock.clone()),
+                (servers.clone(), ssh_keys.clone()),
+                (entrance.clone(), connector.clone()),
+                agent_binaries.clone(),
+                running.clone(),
+            ),
             secure: Secure {
                 connector,
                 entrance,
@@ -270,9 +311,12 @@ impl App {
             },
             ssh_keys,
             heads,
+            metric_store: MetricStore::new(history.clone(), config.metric_store.clone().map(|engine| engine.read))?,
+            history,
             organizations: Organizations::new(store.clone()),
             members: Members::new(store.clone(), events.clone()),
-            api_tokens: ApiTokens::new(store.clone(), config.api_token_max_ttl),
+            login_requests: LoginRequests::new(keyring.clone(), api_tokens.clone()),
+            api_tokens,
             users,
             totp,
             user_sessions,
@@ -306,11 +350,16 @@ impl App {
         let stop = || self.shutdown.clone();
         tasks.spawn(self.identity.clone().keep_presentable(self.clock.clone(), stop()));
         tasks.spawn(keep_reconciled(self.commands.clone(), self.clock.clone(), stop()));
+        tasks.spawn(workload::keep_carried(self.ssh_key_rotations.clone(), stop()));
+        tasks.spawn(workload::keep_carried(self.fleet_runs.clone(), stop()));
         tasks.spawn(keep_checked(self.checks.clone(), stop()));
         tasks.spawn(self.counters.clone().keep_folded(stop()));
         tasks.spawn(keep_sessions(self.sessions.clone(), self.store.clone(), stop()));
         tasks.spawn(keep_resealed(self.store.clone(), self.keyring.clone(), stop()));
-        tasks.spawn(keep_trimmed(self.store.clone(), self.clock.clone(), self.config.frame_retention, stop()));
+        if self.config.metric_store.is_none() {
+            tasks.spawn(keep_sealed(self.history.clone(), self.config.seal_interval, stop()));
+        }
+        tasks.spawn(keep_trimmed(self.store.clone(), self.clock.clone(), self.config.kept, stop()));
     }
 
     /// What the agents' name serves, and what every other name does.
@@ -385,9 +434,23 @@ pub async fn serve(
 ) -> Result<(), StartError> {
     let doors = Doors::bind(&config).await?;
     let max_connections = config.max_connections;
-    let (app, writers) = App::open(config, Clock::system(), shutdown.clone()).await?;
+    let (app, mut writers) = App::open(config, Clock::system(), shutdown.clone()).await?;
     let tls = TlsSettings::new(&app.identity)?;
     let (tasks, stop_writing) = (TaskTracker::new(), CancellationToken::new());
+    if let Some(destination) = app.config.remote_write.clone() {
+        let (queue, client) = (remote_write::Queue::default(), Client::new(destination)?);
+        writers.frames.write_remotely(queue.clone());
+        let sender = RemoteWrite::new(queue, client, app.store.clone(), app.clock.clone());
+        tasks.spawn(sender.run(shutdown.clone()));
+    }
+    if let Some(engine) = app.config.metric_store.clone() {
+        app.metric_store.check().await?;
+        let (news, from) = (Arc::default(), (app.store.clone(), app.clock.clone()));
+        writers.frames.tell_of_frames(Arc::clone(&news));
+        let client = Client::new(engine.write)?;
+        let forwarder = Forwarder::new(from, client, app.events.clone(), news, app.config.kept.raw);
+        tasks.spawn(forwarder.run(shutdown.clone()));
+    }
     let writing = tokio::spawn(writers.run(stop_writing.clone()));
     app.start_tasks(&tasks);
     ready(&app, &doors);

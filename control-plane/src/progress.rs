@@ -48,6 +48,12 @@ impl ProgressSender {
         }
     }
 
+    /// Whether nobody listens any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
     /// Tells which step begins: an event `status`.
     pub fn status(&self, step: &str, message: &str) {
         self.send("status", serde_json::json!({ "step": step, "message": message }));

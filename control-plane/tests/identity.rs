@@ -124,6 +124,7 @@ async fn a_machine_that_joins_again_stays_the_same_server_if_it_proves_it() {
         previous_server_id: server_id.to_string(),
         previous_key_signature: signature,
         previous_certificate_der: first.chain[0].to_vec(),
+        ..wire::EnrollRequest::default()
     };
     let forged = support::new_key().sign(&csr_der).expect("signed");
     let mut thief = Agent::new(&plane);
@@ -244,7 +245,9 @@ async fn calls_without_a_certificate_get_as_far_as_enrolling() {
     let plane = Plane::start().await;
     let anonymous = support::channel(plane.address, &plane.ca(), None).await.expect("a handshake");
     let csr_der = request(&support::new_key());
-    let refused = EnrollServiceClient::new(anonymous.clone()).renew(wire::RenewRequest { csr_der }).await;
+    let refused = EnrollServiceClient::new(anonymous.clone())
+        .renew(wire::RenewRequest { csr_der, ..wire::RenewRequest::default() })
+        .await;
     assert_eq!(code(&refused.expect_err("refused")), "certificate_required");
     let hello = Agent::new(&plane).hello();
     let refused = support::Link::open(anonymous, hello).await.err().expect("refused");

@@ -10,7 +10,7 @@ use muster::{
     commands::{CommandEvent, DEFAULT_TTL_US},
     error::ErrorKind,
     events::EventKind,
-    metrics::{Asked, Budget, Selection, SeriesQuery, fresh_summary, query, samples, steps::Steps},
+    metrics::{Asked, Budget, Selection, SeriesQuery, fresh_summary, query, steps::Steps},
     servers::AgentStatus,
 };
 use muster_shared::{
@@ -110,11 +110,11 @@ async fn frames_are_stored_once_then_acknowledged_and_make_a_summary() {
     let summary = plane.app.heads.summary(plane.org, agent.server()).await.expect("read").expect("a summary");
     assert_eq!((summary.cpu_usage_percent, summary.memory_usage_percent, summary.load_1m), (25.0, 50.0, 1.5));
     assert_eq!(summary.at_us, start_us + 59_000_000);
-    let (store, server) = (&plane.app.store, agent.server());
+    let (history, server) = (&plane.app.metric_store, agent.server());
     let select = |metric: &str| Selection::new([metric.to_owned()], []).expect("a metric");
     let (range, mut budget) = ((start_us, start_us + 100_000_000), Budget::of(1000));
     let load =
-        samples(store, (plane.org, server), &select(names::HOST_LOAD_1M), range, &mut budget).await.expect("read");
+        history.samples((plane.org, server), &select(names::HOST_LOAD_1M), range, &mut budget).await.expect("read");
     let points: Vec<_> = load.values().flatten().collect();
     assert_eq!((load.len(), points.len()), (1, 50));
     assert!(points.iter().all(|(_, value)| *value == 150));
@@ -125,7 +125,7 @@ async fn frames_are_stored_once_then_acknowledged_and_make_a_summary() {
         top: None,
     };
     let servers = [Asked { server, labels: [].into() }];
-    let cpu = query(store, plane.org, &servers, &asked).await.expect("read");
+    let cpu = query(history, plane.org, &servers, &asked).await.expect("read");
     let user = cpu.iter().find(|series| series.labels["mode"] == "user").expect("a series");
     let known = |value: &&f64| !value.is_nan();
     assert!(user.avg.iter().filter(known).all(|rate| (rate - 0.25).abs() < 1e-9), "{user:?}");

@@ -70,6 +70,9 @@ permissions! {
     EnvironmentsDelete = "org.environments.delete" for Owner Admin;
     QuotaView = "org.quota.view" for Owner Admin Member;
     QuotaUpdate = "org.quota.update" for Owner;
+    MetricsRetentionView = "org.metrics_retention.view" for Owner Admin Member;
+    /// A shorter period deletes samples for good.
+    MetricsRetentionUpdate = "org.metrics_retention.update" for Owner;
     OrganizationView = "org.view" for Owner Admin Member ProjectAdmin ProjectMember;
     OrganizationUpdate = "org.update" for Owner Admin;
     OrganizationCreate = "org.create" for Owner;

@@ -68,6 +68,12 @@ impl fmt::Debug for Token {
 }
 
 impl TokenHash {
+    /// The hash with these bytes: SHA-256 of a token that somebody else made.
+    #[must_use]
+    pub fn of_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// Its bytes, as the database keeps them.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

@@ -1,5 +1,5 @@
-//! Canary secrets, sent through every route that takes one, are found nowhere afterwards: in no answer, log, event, audit
-//! entry or database.
+//! Canary secrets, sent through every route that takes one, are found nowhere afterwards: in no answer, log, event as it
+//! is streamed, audit entry, database, file of it or backup.
 
 use std::{
     io,
@@ -9,18 +9,22 @@ use std::{
 
 use futures_util::FutureExt as _;
 use http::StatusCode;
-use muster_shared::wire;
+use muster_shared::{id::ServerId, wire};
 use russh::keys::{Algorithm, PrivateKey, key::safe_rng, ssh_key::LineEnding};
 use serde_json::{Value, json};
 use tonic::Code;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::test_api::Api;
+use super::{
+    test_api::Api,
+    test_streams::{EventStream, Interface},
+};
 use crate::{
+    events::EventKind,
     keyring::reseal,
     store::{
         Dialect,
-        test_database::{TestDatabase, tables_with},
+        test_database::{TestDatabase, dump, tables_with},
     },
 };
 
@@ -75,9 +79,13 @@ impl Canaries {
     }
 
     fn found_in(&self, text: &[u8]) -> Option<String> {
-        let found = self.0.iter().find(|canary| text.windows(canary.len()).any(|window| window == canary.as_slice()));
+        let found = self.0.iter().find(|canary| holds(text, canary));
         found.map(|canary| String::from_utf8_lossy(canary).into_owned())
     }
+}
+
+fn holds(text: &[u8], needle: &[u8]) -> bool {
+    text.windows(needle.len()).any(|window| window == needle)
 }
 
 /// Sends canaries and keeps every answer.
@@ -219,6 +227,19 @@ impl Sender<'_> {
     }
 }
 
+/// A backup made by the database's own means.
+async fn backup(api: &Api) -> Vec<u8> {
+    let url = &api.app.config.database_url;
+    let file = api.folder.path().join("backup");
+    match url.dialect() {
+        Dialect::Sqlite => {
+            api.app.store.copy_into(&file).await;
+            std::fs::read(file).expect("a copy")
+        }
+        Dialect::Postgres => dump(url).await,
+    }
+}
+
 fn files_below(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
@@ -239,6 +260,10 @@ async fn what_is_secret_is_found_nowhere() {
     for database in std::iter::once(None).chain(postgres.as_ref().map(|database| Some(database.url.clone()))) {
         let api = Api::open_on(database).await;
         let mut events = api.app.events.subscribe();
+        let mut streams = Vec::new();
+        for interface in Interface::ALL {
+            streams.push(EventStream::open(&api, interface, &api.owner, true).await.expect("a stream"));
+        }
         let org = api.app.store.first_organization().await.expect("read").expect("an organization");
         let keys = format!("/api/v1/organizations/{org}/ssh-keys");
         let mut sender = Sender { api: &api, canaries: Canaries::default(), answers: Vec::new() };
@@ -261,10 +286,27 @@ async fn what_is_secret_is_found_nowhere() {
             heard += 1;
         }
         assert!(heard > 5, "{heard}");
+        let last = ServerId::generate();
+        api.app.events.publish(org, last, EventKind::ServerChanged);
+        for stream in &mut streams {
+            assert!(stream.until("server_changed", &last.to_string()).await.len() > 5);
+            assert!(holds(stream.bytes(), b"three"), "the stream tells of servers");
+            assert_eq!(canaries.found_in(stream.bytes()), None);
+        }
+        let backup = backup(&api).await;
+        assert!(holds(&backup, b"brought"), "the backup holds what is no secret");
+        assert_eq!(canaries.found_in(&backup), None);
+        let digits = Canaries(canaries.0.iter().map(|canary| hex::encode(canary).into_bytes()).collect());
+        assert_eq!(digits.found_in(&backup), None, "written in digits");
         let mut files = Vec::new();
         files_below(api.folder.path(), &mut files);
+        let mut bytes = Vec::new();
         for path in files {
-            assert_eq!(canaries.found_in(&std::fs::read(&path).expect("readable")), None, "{path:?}");
+            bytes.push(std::fs::read(&path).expect("readable"));
+            assert_eq!(bytes.last().and_then(|bytes| canaries.found_in(bytes)), None, "{path:?}");
+        }
+        if api.app.store.dialect() == Dialect::Sqlite {
+            assert!(bytes.iter().any(|bytes| holds(bytes, b"brought")), "SQLite's own files are among them");
         }
         if api.app.store.dialect() == Dialect::Postgres {
             for canary in &canaries.0 {

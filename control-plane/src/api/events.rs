@@ -5,6 +5,8 @@
 //! falls off the end of what is kept and gets a `reset`; one whose rights change gets `closed`, and that is the end.
 
 #[cfg(test)]
+mod matrix_tests;
+#[cfg(test)]
 mod tests;
 
 use futures_util::{Stream, stream};

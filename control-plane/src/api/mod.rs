@@ -17,6 +17,8 @@ pub mod sse;
 #[cfg(test)]
 mod test_api;
 #[cfg(test)]
+mod test_streams;
+#[cfg(test)]
 mod test_world;
 pub mod watch;
 pub mod watch_series;

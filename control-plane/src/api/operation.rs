@@ -72,6 +72,12 @@ operations! {
     Harden => ServersSecure,
     GetCommand => CommandsView,
     ListCommands => CommandsList,
+    /// What its task needs for one server besides.
+    CreateFleetRun => ServersPreflight,
+    ListFleetRuns => CommandsList,
+    GetFleetRun => CommandsView,
+    WatchFleetRun => CommandsView,
+    CancelFleetRun => CommandsCancel,
     CancelCommand => CommandsCancel,
     SecureServer => ServersSecure,
     RevokeAgent => ServersSecure,
@@ -83,6 +89,10 @@ operations! {
     GetSshKeyPair => SshKeysList,
     UpdateSshKeyPair => SshKeysUpdate,
     DeleteSshKeyPair => SshKeysDelete,
+    /// It makes a key pair as well: [`Permission::SshKeysCreate`] besides.
+    RotateSshKeyPair => ServersSecure,
+    GetSshKeyRotation => SshKeysList,
+    WatchSshKeyRotation => SshKeysList,
     GetKeyring => KeyringView,
     RotateKeyring => KeyringRotate,
     RetireKeyringKey => KeyringRotate,
@@ -103,7 +113,10 @@ operations! {
     MigrateEnvironments => EnvironmentsUpdate,
     GetQuota => QuotaView,
     SetQuota => QuotaUpdate,
+    GetMetricsRetention => MetricsRetentionView,
+    SetMetricsRetention => MetricsRetentionUpdate,
     ReadOwnMetrics => MonitoringView,
+    ExportMetrics => MonitoringView,
     ListAudit => AuditView,
     ExportAudit => AuditView,
     VerifyAudit => AuditView,
@@ -123,14 +136,27 @@ operations! {
 }
 
 /// The gRPC methods that every user may call: they are about the caller.
-const SIGNED_IN_METHODS: [&str; 5] =
-    ["GetMe", "ListOrganizations", "ListApiTokens", "CreateApiToken", "RevokeApiToken"];
+const SIGNED_IN_METHODS: [&str; 7] = [
+    "GetMe",
+    "ListOrganizations",
+    "ListApiTokens",
+    "CreateApiToken",
+    "RevokeApiToken",
+    "GetLoginRequest",
+    "ApproveLogin",
+];
+
+/// The gRPC methods that anybody may call: they give nothing away.
+const PUBLIC_METHODS: [&str; 1] = ["BeginLogin"];
 
 /// Who may call a gRPC method of `muster.v1.FleetService`; `None` for a method there is not.
 #[must_use]
 pub fn admission_of_grpc_method(method: &str) -> Option<Admission> {
     if SIGNED_IN_METHODS.contains(&method) {
         return Some(Admission::SignedIn);
+    }
+    if PUBLIC_METHODS.contains(&method) {
+        return Some(Admission::Public);
     }
     Operation::of_grpc_method(method).map(Admission::Guarded)
 }
@@ -149,6 +175,19 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
+
+    /// Prometheus asks for these, and asks over HTTP alone.
+    const OVER_REST_ALONE: [Operation; 2] = [Operation::ReadOwnMetrics, Operation::ExportMetrics];
+
+    #[test]
+    fn whatever_can_be_asked_over_rest_can_be_asked_over_grpc() {
+        let files = prost_types::FileDescriptorSet::decode(wire::DESCRIPTORS).expect("descriptors");
+        let services = files.file.iter().flat_map(|file| &file.service);
+        let methods: Vec<_> = services.flat_map(|service| &service.method).map(|method| method.name()).collect();
+        for operation in Operation::ALL.iter().filter(|operation| !OVER_REST_ALONE.contains(operation)) {
+            assert!(methods.contains(&operation.name()), "{} is no method", operation.name());
+        }
+    }
 
     #[test]
     fn every_grpc_method_has_an_operation() {

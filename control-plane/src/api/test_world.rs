@@ -17,6 +17,7 @@ const OTHER_PASSWORD: &str = "staple battery horse";
 /// An id that nothing has.
 pub(super) const NOBODY: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 pub(super) const FINGERPRINT: &str = "SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg";
+pub(super) const TOKEN_SHA256: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
 /// The things of one organisation, one of each kind.
 pub(super) struct World {

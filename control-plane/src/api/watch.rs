@@ -22,7 +22,7 @@ pub enum Watched {
     /// A sample arrived.
     Sample(Summary),
     /// A command changed its state.
-    Command(Command),
+    Command(Box<Command>),
 }
 
 struct Watch {
@@ -91,7 +91,8 @@ impl Watch {
                 Ok(Some(Watched::Sample(Summary::of(&summary, &server.health(self.app.clock.now_us())))))
             }
             EventKind::CommandChanged(id) => {
-                Ok(Some(Watched::Command(Command::of(&self.app.commands.get(self.org, id).await?))))
+                let command = self.app.commands.get(self.org, id).await?;
+                Ok(Some(Watched::Command(Box::new(Command::of(&command)))))
             }
             EventKind::Sample(_)
             | EventKind::CommandUpdated { .. }
@@ -99,6 +100,7 @@ impl Watch {
             | EventKind::ProjectChanged(_)
             | EventKind::MemberChanged(_)
             | EventKind::HardeningChanged
+            | EventKind::SamplesDamaged
             | EventKind::ServerDeleted => Ok(None),
         }
     }

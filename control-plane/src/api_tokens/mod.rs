@@ -7,11 +7,11 @@ use muster_shared::id::{ApiTokenId, OrgId};
 use serde_json::json;
 
 use crate::{
-    access::{API_TOKEN_PREFIX, Act, Permission, Principal, Scopes, Token},
+    access::{API_TOKEN_PREFIX, Act, Permission, Principal, Scopes, Token, TokenHash},
     audit::{Action, Record},
     error::{Error, ErrorKind},
     servers::{is_label_text, names},
-    store::Store,
+    store::{Store, StoreError},
 };
 
 /// Tokens a user may have for one organisation.
@@ -78,6 +78,22 @@ impl ApiTokens {
         self.insert(caller, act, new).await
     }
 
+    /// Makes a token whose secret somebody else made, and told the hash of.
+    ///
+    /// # Errors
+    /// As [`Self::create`]; [`ErrorKind::Precondition`] where that secret was made a token before.
+    pub async fn create_of_hash(
+        &self,
+        caller: &Principal,
+        act: &Act,
+        new: NewApiToken,
+        hash: &TokenHash,
+    ) -> Result<ApiToken, Error> {
+        caller.require_whole()?;
+        let token = self.described(caller, act, new)?;
+        self.keep(caller, act, token, hash).await
+    }
+
     /// Makes a token that reads one's servers and their figures for [`LINK_TTL_SECONDS`]: what a link to the page of the
     /// server called `server` carries. It can do less than whoever makes it, so that callers with scopes may.
     ///
@@ -95,6 +111,12 @@ impl ApiTokens {
     }
 
     async fn insert(&self, caller: &Principal, act: &Act, new: NewApiToken) -> Result<(ApiToken, Token), Error> {
+        let token = self.described(caller, act, new)?;
+        let secret = Token::generate(API_TOKEN_PREFIX).map_err(Error::internal)?;
+        Ok((self.keep(caller, act, token, &secret.hash()).await?, secret))
+    }
+
+    fn described(&self, caller: &Principal, act: &Act, new: NewApiToken) -> Result<ApiToken, Error> {
         let scopes = match new.scopes {
             None => Scopes::All,
             Some(scopes) => {
@@ -104,25 +126,33 @@ impl ApiTokens {
                 Scopes::only(scopes)
             }
         };
-        let token = ApiToken {
+        Ok(ApiToken {
             id: ApiTokenId::generate(),
             name: new.name,
             scopes,
             created_at_us: act.at_us,
             expires_at_us: Some(self.expiry(caller, act.at_us, new.ttl_seconds)?),
             last_used_at_us: None,
-        };
-        let secret = Token::generate(API_TOKEN_PREFIX).map_err(Error::internal)?;
+        })
+    }
+
+    async fn keep(&self, caller: &Principal, act: &Act, token: ApiToken, hash: &TokenHash) -> Result<ApiToken, Error> {
         let record = Record::new(act, Action::ApiTokenCreated, token.id, &token.name).after(json!({
             "name": token.name.as_str(),
             "scopes": token.scopes.words(),
             "expires_at_us": token.expires_at_us,
         }));
-        if self.store.insert_api_token(caller.user_id, &token, &secret.hash(), &record).await? {
-            Ok((token, secret))
-        } else {
-            let detail = format!("a user has at most {MAX_TOKENS} tokens for an organization: revoke one first");
-            Err(Error::new(ErrorKind::Exhausted, "too_many_tokens", detail))
+        match self.store.insert_api_token(caller.user_id, &token, hash, &record).await {
+            Ok(true) => Ok(token),
+            Ok(false) => {
+                let detail = format!("a user has at most {MAX_TOKENS} tokens for an organization: revoke one first");
+                Err(Error::new(ErrorKind::Exhausted, "too_many_tokens", detail))
+            }
+            Err(StoreError::Conflict(_)) => {
+                let detail = "this was approved before; what it made is among your tokens, unless it was revoked";
+                Err(Error::new(ErrorKind::Precondition, "already_approved", detail))
+            }
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -57,6 +57,7 @@ resource_types! {
     User = "user";
     ApiToken = "api_token";
     Session = "session";
+    FleetRun = "fleet_run";
 }
 
 actions! {
@@ -75,6 +76,7 @@ actions! {
     JoinTokenRevoked = "JOIN_TOKEN_REVOKED" on JoinToken;
     CommandSubmitted = "COMMAND_SUBMITTED" on Command;
     CommandCancelled = "COMMAND_CANCELLED" on Command;
+    CommandFinished = "COMMAND_FINISHED" on Command;
     ServerSshPasswordUpdated = "SERVER_SSH_PASSWORD_UPDATED" on Server;
     ServerSshKeyUpdated = "SERVER_SSH_KEY_UPDATED" on Server;
     ServerSecured = "SERVER_SECURED" on Server;
@@ -82,10 +84,18 @@ actions! {
     SshKeyPairCreated = "SSH_KEY_PAIR_CREATED" on SshKeyPair;
     SshKeyPairUpdated = "SSH_KEY_PAIR_UPDATED" on SshKeyPair;
     SshKeyPairDeleted = "SSH_KEY_PAIR_DELETED" on SshKeyPair;
+    SshKeyPairRotationStarted = "SSH_KEY_PAIR_ROTATION_STARTED" on SshKeyPair;
+    SshKeyPairRotationResumed = "SSH_KEY_PAIR_ROTATION_RESUMED" on SshKeyPair;
+    SshKeyPairRotationEnded = "SSH_KEY_PAIR_ROTATION_ENDED" on SshKeyPair;
+    ServerKeyRotated = "SERVER_KEY_ROTATED" on Server;
+    ServerOldKeyRemoved = "SERVER_OLD_KEY_REMOVED" on Server;
+    ServerKeyRotationFailed = "SERVER_KEY_ROTATION_FAILED" on Server;
+    ServerKeyRotationSkipped = "SERVER_KEY_ROTATION_SKIPPED" on Server;
     KeyringRotated = "KEYRING_ROTATED" on Keyring;
     KeyringKeyRetired = "KEYRING_KEY_RETIRED" on Keyring;
     OrganizationCreated = "ORGANIZATION_CREATED" on Organization;
     QuotaUpdated = "QUOTA_UPDATED" on Organization;
+    MetricsRetentionUpdated = "METRICS_RETENTION_UPDATED" on Organization;
     ProjectCreated = "PROJECT_CREATED" on Project;
     ProjectUpdated = "PROJECT_UPDATED" on Project;
     ProjectDeleted = "PROJECT_DELETED" on Project;
@@ -112,6 +122,10 @@ actions! {
     SessionCreated = "SESSION_CREATED" on Session;
     SessionDenied = "SESSION_DENIED" on Session;
     SessionEnded = "SESSION_ENDED" on Session;
+    FleetRunStarted = "FLEET_RUN_STARTED" on FleetRun;
+    FleetRunCancelled = "FLEET_RUN_CANCELLED" on FleetRun;
+    FleetRunEnded = "FLEET_RUN_ENDED" on FleetRun;
+    FleetRunServerFailed = "FLEET_RUN_SERVER_FAILED" on Server;
 }
 
 impl Action {

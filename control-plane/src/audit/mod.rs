@@ -3,12 +3,13 @@
 //! A change and its entry are one transaction: a store function that changes what is audited takes a [`Record`] and
 //! appends it before it commits. Each organisation's entries form a chain, every one carrying the hash of the one
 //! before, and the newest is signed, so that an entry that was edited, removed, cut off or moved is named by
-//! [`verify`]. Secrets never enter: nouns hand over what they show to callers, and say of a secret only that it changed.
+//! [`verify`]. How a command ended is on record with its host's receipt, which [`receipts`] judges. Secrets never enter: nouns hand over what they show to callers, and say of a secret only that it changed.
 
 mod action;
 mod chain;
 mod changes;
 mod reading;
+mod receipts;
 mod signer;
 mod verify;
 
@@ -16,8 +17,9 @@ pub use action::{Action, ResourceType};
 pub use chain::{Entry, GENESIS, Hash, Head};
 pub use changes::changes;
 pub use reading::{Audit, AuditOpenError, ChainLink, MAX_PAGE, Verified};
+pub use receipts::ReceiptFault;
 pub use signer::{AuditSigner, BadAuditKey, HeadVerifier};
-pub use verify::{Fault, Verifier};
+pub use verify::{Fault, Verifier, Walked};
 
 use serde_json::{Value, json};
 

@@ -1,9 +1,11 @@
 //! Reading the record, and having it verified.
 
-use futures_util::{Stream, TryStreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use muster_shared::id::OrgId;
 
-use super::{AuditSigner, BadAuditKey, Entry, Fault, Head, HeadVerifier, Verifier};
+use rustls_pki_types::CertificateDer;
+
+use super::{AuditSigner, BadAuditKey, Entry, Fault, Head, HeadVerifier, Verifier, Walked};
 use crate::{
     error::{Error, ErrorKind},
     keyring::{Keyring, KeyringError},
@@ -28,6 +30,8 @@ pub enum AuditOpenError {
 /// A piece of an exported chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChainLink {
+    /// Who has signed the certificates in receipts; comes first.
+    Authority(CertificateDer<'static>),
     Entry(Box<Entry>),
     /// The end, and the signature under it.
     End(Head, Vec<u8>),
@@ -44,6 +48,8 @@ impl ChainLink {
 pub struct Verified {
     /// How many entries the chain has.
     pub entries: u64,
+    /// How many entries carry a receipt of the host's that proves them.
+    pub receipts: u64,
     /// What does not fit, in the chain's order; empty for a sound chain.
     pub faults: Vec<Fault>,
     /// The chain's end and the signature under it; `None` before the first entry.
@@ -55,6 +61,8 @@ pub struct Verified {
 pub struct Audit {
     store: Store,
     verifier: HeadVerifier,
+    /// Whose certificates are believed in receipts.
+    authorities: Vec<CertificateDer<'static>>,
 }
 
 impl Audit {
@@ -79,7 +87,14 @@ impl Audit {
     /// The record in `store`, whose chains' ends `verifier` checks.
     #[must_use]
     pub fn new(store: Store, verifier: HeadVerifier) -> Self {
-        Self { store, verifier }
+        Self { store, verifier, authorities: Vec::new() }
+    }
+
+    /// Believes receipts of hosts whose certificates `authority` has signed.
+    #[must_use]
+    pub fn believing(mut self, authority: CertificateDer<'static>) -> Self {
+        self.authorities.push(authority);
+        self
     }
 
     /// What signatures under chains' ends are checked with.
@@ -100,10 +115,11 @@ impl Audit {
         Ok(self.store.list_audit(org, &filter).await?)
     }
 
-    /// The whole chain in its order, then its signed end as it is when the entries have been told. Entries appended
-    /// meanwhile are told as well. An organisation without entries has no end.
+    /// Who has signed the certificates in receipts, the whole chain in its order, then its signed end as it is when the
+    /// entries have been told. Entries appended meanwhile are told as well. An organisation without entries has no end.
     pub fn export(&self, org: OrgId) -> impl Stream<Item = Result<ChainLink, Error>> + Send + use<> {
         let store = self.store.clone();
+        let authorities: Vec<_> = self.authorities.iter().cloned().map(|one| Ok(ChainLink::Authority(one))).collect();
         let pages = stream::try_unfold((store, Reading::Entries(0)), move |(store, reading)| async move {
             let (links, next) = match reading {
                 Reading::Done => return Ok::<_, Error>(None),
@@ -125,7 +141,7 @@ impl Audit {
             };
             Ok(Some((stream::iter(links.into_iter().map(Ok)), (store, next))))
         });
-        pages.try_flatten()
+        stream::iter(authorities).chain(pages.try_flatten())
     }
 
     /// Walks the organisation's whole chain, up to the end it has when the walk is through.
@@ -133,7 +149,7 @@ impl Audit {
     /// # Errors
     /// [`Error`] when the store fails.
     pub async fn verify(&self, org: OrgId) -> Result<Verified, Error> {
-        let mut walk = Walk { verifier: Verifier::new(org), reached: 0 };
+        let mut walk = Walk { verifier: Verifier::new(org).believing(self.authorities.clone()), reached: 0 };
         self.walk(org, &mut walk, u64::MAX).await?;
         // Read after the entries, the end can't be older than any of them. What was appended since is walked up to it.
         let end = self.store.audit_head(org).await?;
@@ -141,13 +157,13 @@ impl Audit {
             self.walk(org, &mut walk, head.seq).await?;
         }
         let signed = end.as_ref().map(|(head, signature)| (*head, signature.as_slice()));
-        let (entries, mut faults) = walk.verifier.finish(signed, &self.verifier);
+        let Walked { entries, receipts, mut faults } = walk.verifier.finish(signed, &self.verifier);
         let untold = faults.len().saturating_sub(MAX_FAULTS);
         if untold > 0 {
             metrics::counter!("muster_audit_faults_untold_total").increment(untold as u64);
             faults.truncate(MAX_FAULTS);
         }
-        Ok(Verified { entries, faults, end })
+        Ok(Verified { entries, receipts, faults, end })
     }
 
     async fn walk(&self, org: OrgId, walk: &mut Walk, last: u64) -> Result<(), Error> {

@@ -2,7 +2,12 @@
 
 use muster_shared::id::OrgId;
 
-use super::{Entry, GENESIS, Hash, Head, HeadVerifier};
+use rustls_pki_types::CertificateDer;
+
+use super::{
+    Entry, GENESIS, Hash, Head, HeadVerifier,
+    receipts::{self, ReceiptFault},
+};
 
 /// Something wrong with a chain. Entries are named by their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +34,18 @@ pub enum Fault {
     BadSignature(u64),
     #[error("there are entries, but no signed end")]
     NoEnd,
+    #[error("the receipt in entry {0} proves nothing: {1}")]
+    Receipt(u64, ReceiptFault),
+}
+
+/// What walking a chain found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Walked {
+    pub entries: u64,
+    /// How many entries carry a receipt that proves them.
+    pub receipts: u64,
+    /// In the chain's order.
+    pub faults: Vec<Fault>,
 }
 
 /// Takes a chain's entries in order of their numbers, then its end.
@@ -37,6 +54,9 @@ pub struct Verifier {
     org_id: OrgId,
     /// The number and hash of the last entry seen.
     last: (u64, Hash),
+    /// Whose certificates are believed.
+    authorities: Vec<CertificateDer<'static>>,
+    receipts: u64,
     faults: Vec<Fault>,
 }
 
@@ -44,7 +64,14 @@ impl Verifier {
     /// A verifier of the chain of `org_id`.
     #[must_use]
     pub fn new(org_id: OrgId) -> Self {
-        Self { org_id, last: (0, GENESIS), faults: Vec::new() }
+        Self { org_id, last: (0, GENESIS), authorities: Vec::new(), receipts: 0, faults: Vec::new() }
+    }
+
+    /// Believes certificates that one of `authorities` has signed. Without one, every receipt is a fault.
+    #[must_use]
+    pub fn believing(mut self, authorities: Vec<CertificateDer<'static>>) -> Self {
+        self.authorities = authorities;
+        self
     }
 
     /// Takes the next entry.
@@ -69,12 +96,17 @@ impl Verifier {
         } else if entry.seq == expected && entry.previous_hash != last_hash {
             self.faults.push(Fault::Unchained(entry.seq));
         }
+        match receipts::judge(entry, &self.authorities) {
+            Some(Ok(())) => self.receipts += 1,
+            Some(Err(fault)) => self.faults.push(Fault::Receipt(entry.seq, fault)),
+            None => {}
+        }
         self.last = (entry.seq, entry.hash);
     }
 
-    /// Takes the chain's end with its signature, and answers how many entries there were and what is wrong.
+    /// Takes the chain's end with its signature, and answers what there was and what is wrong.
     #[must_use]
-    pub fn finish(mut self, end: Option<(Head, &[u8])>, verifier: &HeadVerifier) -> (u64, Vec<Fault>) {
+    pub fn finish(mut self, end: Option<(Head, &[u8])>, verifier: &HeadVerifier) -> Walked {
         let (seq, hash) = self.last;
         match end {
             None if seq > 0 => self.faults.push(Fault::NoEnd),
@@ -92,7 +124,7 @@ impl Verifier {
                 }
             }
         }
-        (seq, self.faults)
+        Walked { entries: seq, receipts: self.receipts, faults: self.faults }
     }
 }
 
@@ -128,7 +160,7 @@ mod tests {
     fn faults(org: OrgId, entries: &[Entry], head: Head, signer: &AuditSigner) -> Vec<Fault> {
         let mut verifier = Verifier::new(org);
         entries.iter().for_each(|entry| verifier.entry(entry));
-        verifier.finish(Some((head, &signer.sign(&head))), &signer.verifier()).1
+        verifier.finish(Some((head, &signer.sign(&head))), &signer.verifier()).faults
     }
 
     /// Something done to a chain behind the control plane's back, to the entry at an index.
@@ -204,10 +236,11 @@ mod tests {
         let mut verifier = Verifier::new(org);
         entries[..2].iter().for_each(|entry| verifier.entry(entry));
         let end = (shorter, &super::tests::signer().sign(&shorter)[..]);
-        assert_eq!(verifier.finish(Some(end), &signer.verifier()), (2, vec![Fault::BadSignature(2)]));
+        let walked = verifier.finish(Some(end), &signer.verifier());
+        assert_eq!((walked.entries, walked.faults), (2, vec![Fault::BadSignature(2)]));
         assert_eq!(faults(OrgId::generate(), &entries[..1], entries[0].head(), &signer)[0], Fault::Foreign(1));
         let mut verifier = Verifier::new(org);
         verifier.entry(&entries[0]);
-        assert_eq!(verifier.finish(None, &signer.verifier()).1, [Fault::NoEnd]);
+        assert_eq!(verifier.finish(None, &signer.verifier()).faults, [Fault::NoEnd]);
     }
 }

@@ -200,10 +200,11 @@ impl Bootstrap {
                 biased;
                 Some(event) = told.recv() => teller.hear_host(event)?,
                 ended = &mut joining, if arrival_limit.is_none() => {
-                    ended?;
+                    // First what the host said on the way there: a failure names the step that it got to.
                     while let Ok(event) = told.try_recv() {
                         teller.hear_host(event)?;
                     }
+                    ended?;
                     arrival_limit = Some(tokio::time::Instant::now() + ARRIVAL_TIME_LIMIT);
                     teller.tell(Happening::Joined);
                 }

@@ -4,6 +4,14 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use super::{failure::Failure, table};
 
+/// Asks whether to do `what` unless `yes` was said in advance.
+///
+/// # Errors
+/// As [`whether`].
+pub(super) fn unless(yes: bool, what: &str) -> Result<(), Failure> {
+    if yes { Ok(()) } else { whether(what) }
+}
+
 /// Asks whether to do `what`, and comes back well only after a yes.
 ///
 /// # Errors

@@ -3,7 +3,11 @@
 use std::{io::BufRead as _, path::PathBuf};
 
 use clap::Subcommand;
-use muster_shared::wire::{self, audit_chain_item::Item};
+use muster_shared::{
+    tls::CaPin,
+    wire::{self, audit_chain_item::Item},
+};
+use rustls_pki_types::CertificateDer;
 use serde::Serialize;
 
 use super::{
@@ -13,7 +17,7 @@ use super::{
     table::{self, or_dash},
 };
 use crate::{
-    api::model::audit::{AuditEnd, AuditEntry, Link, of_wire},
+    api::model::audit::{AuditEnd, AuditEntry, Authority, Link, of_wire},
     audit::{Entry, Head, HeadVerifier, Verifier},
 };
 
@@ -49,6 +53,9 @@ pub enum AuditCommand {
         /// that somebody made anew.
         #[arg(long, value_name = "HEX")]
         public_key: Option<String>,
+        /// SHA-256 of the authority's certificate that receipts must go back to, as join lines carry it.
+        #[arg(long, value_name = "HEX")]
+        authority: Option<CaPin>,
     },
 }
 
@@ -56,6 +63,10 @@ pub enum AuditCommand {
 #[derive(Debug, Serialize)]
 struct Finding {
     entries: u64,
+    /// Entries of commands that their host's receipt proves.
+    receipts: u64,
+    /// SHA-256 of the certificates of those who vouch for the keys under receipts.
+    authorities: Vec<String>,
     sound: bool,
     faults: Vec<String>,
     end: Option<AuditEnd>,
@@ -73,7 +84,7 @@ impl AuditCommand {
     /// # Errors
     /// What can't be read, or does not fit.
     pub fn run_local(self, output: &mut Output<'_>) -> Result<(), Failure> {
-        let Self::Verify { file: Some(file), public_key } = self else { return Ok(()) };
+        let Self::Verify { file: Some(file), public_key, authority } = self else { return Ok(()) };
         let unreadable = |error: std::io::Error| Failure::usage(format!("{}: {error}", file.display()), "");
         let source: Box<dyn std::io::Read> = if file.as_os_str() == "-" {
             Box::new(std::io::stdin())
@@ -85,11 +96,12 @@ impl AuditCommand {
             let line = line.map_err(unreadable)?;
             let malformed = |why: String| Failure::usage(format!("line {} is no audit line: {why}", number + 1), "");
             match serde_json::from_str(&line).map_err(|error| malformed(error.to_string()))? {
+                Link::Authority(authority) => walk.authority(authority.certificate),
                 Link::Entry(entry) => walk.entry(&entry),
                 Link::End(end) => walk.end = Some(end),
             }
         }
-        conclude(walk, public_key.as_deref(), output)
+        conclude(walk, &Expected { public_key, authority }, output)
     }
 
     /// Asks and prints.
@@ -116,6 +128,7 @@ impl AuditCommand {
                 let mut chain = fleet.export_audit(wire::ExportAuditRequest {}).await?.into_inner();
                 while let Some(item) = chain.message().await? {
                     let link = match item.item {
+                        Some(Item::AuthorityCertificateDer(certificate)) => Link::Authority(Authority { certificate }),
                         Some(Item::Entry(entry)) => Link::Entry(Box::new(of_wire(entry).map_err(damaged)?)),
                         Some(Item::End(end)) => Link::End(end.into()),
                         None => continue,
@@ -124,17 +137,18 @@ impl AuditCommand {
                 }
                 Ok(())
             }
-            Self::Verify { public_key, .. } => {
+            Self::Verify { public_key, authority, .. } => {
                 let mut chain = fleet.export_audit(wire::ExportAuditRequest {}).await?.into_inner();
                 let mut walk = Walk::default();
                 while let Some(item) = chain.message().await? {
                     match item.item {
+                        Some(Item::AuthorityCertificateDer(certificate)) => walk.authority(certificate),
                         Some(Item::Entry(entry)) => walk.entry(&of_wire(entry).map_err(damaged)?),
                         Some(Item::End(end)) => walk.end = Some(end.into()),
                         None => {}
                     }
                 }
-                conclude(walk, public_key.as_deref(), output)
+                conclude(walk, &Expected { public_key, authority }, output)
             }
         }
     }
@@ -142,13 +156,28 @@ impl AuditCommand {
 
 #[derive(Debug, Default)]
 struct Walk {
+    /// Told before the entries.
+    authorities: Vec<CertificateDer<'static>>,
     verifier: Option<Verifier>,
     end: Option<AuditEnd>,
 }
 
+/// What was noted down before, and must be so.
+#[derive(Debug, Default)]
+struct Expected {
+    public_key: Option<String>,
+    authority: Option<CaPin>,
+}
+
 impl Walk {
+    fn authority(&mut self, certificate: Vec<u8>) {
+        self.authorities.push(certificate.into());
+    }
+
     fn entry(&mut self, entry: &Entry) {
-        self.verifier.get_or_insert_with(|| Verifier::new(entry.org_id)).entry(entry);
+        let authorities = &self.authorities;
+        let new = || Verifier::new(entry.org_id).believing(authorities.clone());
+        self.verifier.get_or_insert_with(new).entry(entry);
     }
 }
 
@@ -156,16 +185,22 @@ fn damaged(seq: u64) -> Failure {
     Failure::ended_badly(format!("entry {seq} has a damaged id or hash"))
 }
 
-fn conclude(walk: Walk, public_key: Option<&str>, output: &mut Output<'_>) -> Result<(), Failure> {
-    let finding = find(walk, public_key);
+fn conclude(walk: Walk, expected: &Expected, output: &mut Output<'_>) -> Result<(), Failure> {
+    let finding = find(walk, expected);
     output.print(&finding, draw_finding)?;
     if finding.sound { Ok(()) } else { Err(Failure::ended_badly("the audit record is not sound")) }
 }
 
 /// What the walk adds up to. Nothing at all is no sound chain: every organisation's begins with its own making.
-fn find(walk: Walk, public_key: Option<&str>) -> Finding {
+fn find(walk: Walk, expected: &Expected) -> Finding {
     let mut faults = Vec::new();
-    if let (Some(expected), Some(end)) = (public_key, &walk.end)
+    let authorities: Vec<String> = walk.authorities.iter().map(|authority| CaPin::of(authority).to_string()).collect();
+    if let Some(expected) = expected.authority.map(|pin| pin.to_string())
+        && authorities != [expected.as_str()]
+    {
+        faults.push(format!("receipts go back to the authority {}, not to the one expected", authorities.join(", ")));
+    }
+    if let (Some(expected), Some(end)) = (&expected.public_key, &walk.end)
         && !expected.eq_ignore_ascii_case(&end.public_key)
     {
         faults.push(format!("the end was signed with the key {}, not with the one expected", end.public_key));
@@ -175,20 +210,20 @@ fn find(walk: Walk, public_key: Option<&str>) -> Finding {
         faults.push("the end has a damaged id, hash, signature or key".to_owned());
     }
     let of_end = || end.as_ref().map(|(head, ..)| Verifier::new(head.org_id));
-    let entries = match walk.verifier.or_else(of_end) {
+    let (entries, receipts) = match walk.verifier.or_else(of_end) {
         Some(verifier) => {
             let signed = end.as_ref().map(|(head, signature, _)| (*head, signature.as_slice()));
             let key = end.as_ref().map(|(_, _, key)| key.clone()).unwrap_or_default();
-            let (entries, found) = verifier.finish(signed, &HeadVerifier::new(key));
-            faults.extend(found.iter().map(ToString::to_string));
-            entries
+            let found = verifier.finish(signed, &HeadVerifier::new(key));
+            faults.extend(found.faults.iter().map(ToString::to_string));
+            (found.entries, found.receipts)
         }
         None => {
             faults.push("there is neither an entry nor a signed end".to_owned());
-            0
+            (0, 0)
         }
     };
-    Finding { entries, sound: faults.is_empty(), faults, end: walk.end }
+    Finding { entries, receipts, authorities, sound: faults.is_empty(), faults, end: walk.end }
 }
 
 /// The end, the signature under it and the key it says it was signed with.
@@ -205,6 +240,13 @@ fn draw_finding(finding: &Finding) -> String {
         text.push_str(&format!(", ending with {} of {}, signed with {}", end.hash, end.seq, end.public_key));
     }
     text.push('\n');
+    if finding.receipts > 0 {
+        text.push_str(&format!(
+            "{} receipts of hosts, vouched for by {}\n",
+            finding.receipts,
+            finding.authorities.join(", ")
+        ));
+    }
     for fault in &finding.faults {
         text.push_str(&format!("FAULT  {fault}\n"));
     }
@@ -262,7 +304,8 @@ mod tests {
     #[test]
     fn only_a_whole_chain_with_its_end_is_sound() {
         let (entry, end) = exported();
-        assert!(find(walked(Some(entry.clone()), Some(end.clone())), Some(&end.public_key)).sound);
+        let expected = |key: Option<&str>| Expected { public_key: key.map(str::to_owned), authority: None };
+        assert!(find(walked(Some(entry.clone()), Some(end.clone())), &expected(Some(&end.public_key))).sound);
         for (entry, end, key) in [
             (None, None, None),
             (None, Some(end.clone()), None),
@@ -271,7 +314,7 @@ mod tests {
             (Some(entry.clone()), Some(exported().1), None),
             (Some(entry), Some(end), Some("00")),
         ] {
-            let finding = find(walked(entry, end), key);
+            let finding = find(walked(entry, end), &expected(key));
             assert!(!finding.sound && !finding.faults.is_empty(), "{finding:?}");
         }
     }

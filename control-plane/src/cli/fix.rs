@@ -60,8 +60,9 @@ impl Fix {
             return progress::follow(fleet.fix_server(request(true)).await?.into_inner(), output).await.map(drop);
         }
         if !self.yes {
-            let verb = if self.undo { "undo this on" } else { "fix" };
-            ask::whether(&format!("{verb} {}", self.server))?;
+            let what = if self.all { "everything that can be fixed".to_owned() } else { self.actions.join(", ") };
+            let verb = if self.undo { "undo" } else { "fix" };
+            ask::whether(&format!("{verb} {what} on {}", self.server))?;
         }
         let complete = progress::follow(fleet.fix_server(request(false)).await?.into_inner(), output).await?;
         match complete.get("status").and_then(|status| status.as_str()) {

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use muster_shared::wire;
 
-use super::{client::Fleet, failure::Failure, output::Output, table};
+use super::{ask, client::Fleet, failure::Failure, output::Output, table};
 use crate::api::model::keyring::Keyring;
 
 /// What to do with the keys that seal stored secrets.
@@ -17,6 +17,9 @@ pub enum KeyringCommand {
     Retire {
         /// The key's id.
         key: String,
+        /// Do it without asking.
+        #[arg(long, short)]
+        yes: bool,
     },
 }
 
@@ -29,7 +32,10 @@ impl KeyringCommand {
         let keyring = match self {
             Self::Show => fleet.get_keyring(wire::GetKeyringRequest {}).await?,
             Self::Rotate => fleet.rotate_keyring(wire::RotateKeyringRequest {}).await?,
-            Self::Retire { key } => fleet.retire_keyring_key(wire::RetireKeyringKeyRequest { key_id: key }).await?,
+            Self::Retire { key, yes } => {
+                ask::unless(yes, &format!("remove the key {key}, which backups sealed with it still need"))?;
+                fleet.retire_keyring_key(wire::RetireKeyringKeyRequest { key_id: key }).await?
+            }
         };
         output.print(&Keyring::from(keyring.into_inner()), draw)
     }

@@ -14,18 +14,27 @@ use super::{
     contexts::{Context, ContextFile, ContextName},
     failure::Failure,
     output::Output,
-    table,
+    table, web_login,
 };
 
 /// Most read from standard input, in bytes: a token is far shorter.
 const MAX_TOKEN_BYTES: u64 = 4096;
 
 /// Sign in to a control plane and keep its address and token.
+///
+/// At a terminal it shows an address: whoever is signed in there approves, and this terminal gets a token of its own. A
+/// token that is given, or piped in, is taken as it is.
 #[derive(Debug, Args)]
 pub struct Login {
     /// What to call it; its host's name unless given.
     #[arg(long, value_name = "NAME")]
     name: Option<ContextName>,
+    /// Have somebody approve in the browser, also where this is no terminal.
+    #[arg(long, conflicts_with = "paste")]
+    web: bool,
+    /// Ask for a token to be pasted instead.
+    #[arg(long)]
+    paste: bool,
 }
 
 /// What to do with the control planes signed in to.
@@ -56,7 +65,7 @@ struct Shown {
 }
 
 impl Login {
-    /// Asks the control plane who the token's bearer is, then keeps both.
+    /// Gets a token, asks the control plane who its bearer is, then keeps both.
     ///
     /// # Errors
     /// When the control plane can't be reached or refuses the token; nothing is kept then.
@@ -73,12 +82,16 @@ impl Login {
             Some(name) => name,
             None => return Err(client::bad_url()),
         };
-        let token = match target.given_token()? {
-            Some(token) => token,
-            None => ask_for_token(&url.to_string())?,
+        let given = if self.web { None } else { target.given_token()? };
+        let in_browser = self.web || (!self.paste && given.is_none() && std::io::stdin().is_terminal());
+        let (token, me) = if in_browser {
+            web_login::sign_in(target, &url).await?
+        } else {
+            let token = given.map_or_else(|| ask_for_token(&url.to_string()), Ok)?;
+            let resolved = Resolved { url: url.clone(), ca_sha256: target.ca_sha256, token: token.clone() };
+            let me = client::connect(&resolved).await?.get_me(wire::GetMeRequest {}).await?.into_inner();
+            (token, me)
         };
-        let resolved = Resolved { url: url.clone(), ca_sha256: target.ca_sha256, token: token.clone() };
-        let me = client::connect(&resolved).await?.get_me(wire::GetMeRequest {}).await?.into_inner();
         contexts.contexts.insert(name.clone(), Context { url, ca_sha256: target.ca_sha256, token });
         contexts.current = Some(name.clone());
         file.write(&contexts)?;
@@ -130,7 +143,7 @@ fn user_file() -> Result<ContextFile, Failure> {
 fn ask_for_token(url: &str) -> Result<String, Failure> {
     let unread = |error: std::io::Error| Failure::ended_badly(format!("the token can't be read: {error}"));
     let token = if std::io::stdin().is_terminal() {
-        eprintln!("Make a token at {}/#/me/tokens (or take the owner's, in owner.token).", url.trim_end_matches('/'));
+        eprintln!("Make a token at {}/#/you (or take the owner's, in owner.token).", url.trim_end_matches('/'));
         rpassword::prompt_password("Token: ").map_err(unread)?
     } else {
         let mut text = String::new();

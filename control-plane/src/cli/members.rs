@@ -4,7 +4,7 @@ use clap::Subcommand;
 use muster_shared::wire;
 use serde_json::json;
 
-use super::{client::Fleet, failure::Failure, output::Output, table};
+use super::{ask, client::Fleet, failure::Failure, output::Output, table};
 use crate::api::model::member::Member;
 
 /// What somebody can be.
@@ -35,6 +35,9 @@ pub enum MembersCommand {
     Remove {
         /// The member's name or id.
         user: String,
+        /// Do it without asking.
+        #[arg(long, short)]
+        yes: bool,
     },
 }
 
@@ -51,7 +54,8 @@ impl MembersCommand {
                 let members: Vec<Member> = members.into_iter().map(Member::from).collect();
                 return output.print(members.as_slice(), draw);
             }
-            Self::Remove { user } => {
+            Self::Remove { user, yes } => {
+                ask::unless(yes, &format!("take {user} out of the organisation"))?;
                 fleet.remove_member(wire::RemoveMemberRequest { user: user.clone() }).await?;
                 return output.print(&json!({ "user": user, "status": "removed" }), |_| format!("removed {user}\n"));
             }

@@ -15,6 +15,7 @@ mod events;
 mod facts;
 mod failure;
 mod fix;
+mod fleet_runs;
 mod hardening;
 mod host_key;
 mod join_tokens;
@@ -22,6 +23,7 @@ mod keyring;
 mod login;
 mod members;
 mod metrics;
+mod metrics_retention;
 mod output;
 mod power;
 mod progress;
@@ -30,6 +32,8 @@ mod quota;
 mod runs;
 mod secure;
 mod servers;
+mod since;
+mod ssh_key_rotations;
 mod ssh_keys;
 mod stats;
 mod summary;
@@ -37,6 +41,8 @@ mod table;
 mod tokens;
 mod top;
 mod users;
+mod watching;
+mod web_login;
 mod yaml;
 
 use std::io::Write;
@@ -66,6 +72,7 @@ pub struct Cli {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "a process has one of these")]
 pub enum Command {
     /// Run the control plane. Settings may also stand in the environment as MUSTER_… and in DIR/muster.toml. Exits
     /// with 64 when one of them can't be used.
@@ -83,7 +90,7 @@ pub enum FleetCommand {
     /// Make, list and revoke the tokens servers join with.
     #[command(subcommand, visible_alias = "join-token")]
     JoinTokens(join_tokens::JoinTokensCommand),
-    /// Make, list, change and delete the organisation's SSH key pairs.
+    /// Make, list, change, rotate and delete the organisation's SSH key pairs.
     #[command(subcommand, visible_alias = "ssh-key")]
     SshKeys(ssh_keys::SshKeysCommand),
     /// Show and turn the keys that seal stored secrets.
@@ -98,6 +105,9 @@ pub enum FleetCommand {
     /// Show and set what the organisation may use.
     #[command(subcommand)]
     Quota(quota::QuotaCommand),
+    /// Show and set how long the organisation keeps its samples.
+    #[command(subcommand)]
+    MetricsRetention(metrics_retention::MetricsRetentionCommand),
     /// Run the readiness checks. Exits with 1 unless the server is qualified.
     Preflight(runs::Server),
     /// Fix what the preflight found, showing every step. Exits with 1 unless the server is qualified afterwards.
@@ -123,6 +133,9 @@ pub enum FleetCommand {
     /// List, show and cancel commands.
     #[command(subcommand)]
     Commands(commands::CommandsCommand),
+    /// Run one typed command on many servers, in waves with a failure budget; list, follow and cancel such runs.
+    #[command(subcommand, name = "fleet")]
+    FleetRuns(fleet_runs::FleetRunsCommand),
     /// Show how a server stands towards the hardening profile, or plan, apply and undo items of it.
     Harden(hardening::HardenArgs),
     /// Decide about a server's SSH host key.
@@ -178,6 +191,7 @@ impl FleetCommand {
             Self::Projects(command) => command.run(&mut fleet, &mut output).await,
             Self::Environments(command) => command.run(&mut fleet, &mut output).await,
             Self::Quota(command) => command.run(&mut fleet, &mut output).await,
+            Self::MetricsRetention(command) => command.run(&mut fleet, &mut output).await,
             Self::Preflight(server) => runs::preflight(server, &mut fleet, &mut output).await,
             Self::Fix(fix) => fix.run(&mut fleet, &mut output).await,
             Self::Bootstrap(server) => runs::bootstrap(server, &mut fleet, &mut output).await,
@@ -190,6 +204,7 @@ impl FleetCommand {
             Self::Watch(server) => summary::watch(server, &mut fleet, &mut output).await,
             Self::Events(command) => command.run(&mut fleet, &mut output).await,
             Self::Commands(command) => command.run(&mut fleet, &mut output).await,
+            Self::FleetRuns(command) => command.run(&mut fleet, &mut output).await,
             Self::Harden(command) => command.run(&mut fleet, &mut output).await,
             Self::Hostkey(command) => command.run(&mut fleet, &mut output).await,
             Self::Agent(command) => command.run(&mut fleet, &mut output).await,
@@ -203,6 +218,8 @@ impl FleetCommand {
     }
 }
 
+#[cfg(test)]
+mod printed;
 #[cfg(test)]
 mod tests {
     use super::*;

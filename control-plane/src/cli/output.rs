@@ -1,11 +1,14 @@
 //! Printing an answer in the format asked for.
 
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 
 use clap::ValueEnum;
 use serde::Serialize;
 
 use super::{failure::Failure, yaml};
+
+/// To the upper left corner, and everything below it erased.
+const NEW_SCREEN: &str = "\u{1b}[H\u{1b}[J";
 
 /// How to print.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -39,6 +42,14 @@ impl<'a> Output<'a> {
     /// For what is no answer but a text of its own.
     pub fn raw(&mut self) -> &mut dyn Write {
         self.out
+    }
+
+    /// Begins a new screen for people who look at one.
+    ///
+    /// # Errors
+    /// When nobody reads any more.
+    pub fn clear(&mut self) -> Result<(), Failure> {
+        if self.format == Format::Table && std::io::stdout().is_terminal() { self.line(NEW_SCREEN) } else { Ok(()) }
     }
 
     /// Prints `answer`; `table` draws it for people.

@@ -130,6 +130,7 @@ mod tests {
             created_at: None,
             started_at: None,
             finished_at: None,
+            receipt: None,
             result: Some(json!({ "boot_time": "2025-01-15T10:30:00Z", "downtime_seconds": 12.5 })),
         }
     }

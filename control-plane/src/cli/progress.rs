@@ -80,6 +80,7 @@ pub(super) fn line(event: &Event) -> String {
         "change" => change(&event.data, text("action"), text("outcome"), text("detail")),
         "check" => check(&event.data, text("name"), text("evidence"), text("remedy")),
         "item" => item(&event.data, &text("item"), &text("outcome"), &text("detail")),
+        "server" => server(&text("server_name"), &text("state"), &text("step"), &text("detail")),
         "complete" => complete(&event.data),
         "error" => String::new(),
         other => format!("  {} {}", printable(other), printable(&event.data.to_string())),
@@ -95,6 +96,22 @@ fn check(data: &Value, name: String, evidence: String, remedy: String) -> String
     };
     let remedy = if remedy.is_empty() { remedy } else { format!("\n    → {remedy}") };
     format!("{mark} {:22} {evidence}{remedy}", name.replace('_', " "))
+}
+
+/// A server's part in something that many have a part in.
+fn server(name: &str, state: &str, step: &str, detail: &str) -> String {
+    let mark = match state {
+        "rotated" | "succeeded" => "✓",
+        "failed" | "lingering" => "✗",
+        "skipped" => "-",
+        _ => "…",
+    };
+    let said = match (step, detail) {
+        ("", "") => state.to_owned(),
+        ("", detail) => format!("{state}: {detail}"),
+        (step, _) => step.replace('_', " "),
+    };
+    format!("{mark} {name:22} {said}")
 }
 
 /// A change, its steps and their differences.

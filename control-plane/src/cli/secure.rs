@@ -82,14 +82,15 @@ fn draw(event: &Event) -> String {
 }
 
 /// A file that was not there before; gone again unless a key is kept in it.
-struct NewKeyFile {
+pub(super) struct NewKeyFile {
     file: File,
     path: PathBuf,
     kept: bool,
 }
 
 impl NewKeyFile {
-    fn create(path: &Path) -> Result<Self, Failure> {
+    /// Makes the file.
+    pub(super) fn create(path: &Path) -> Result<Self, Failure> {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| {
             let message = format!("{} can't be made: {error}", path.display());
             Failure::usage(message, "name a file that does not exist yet, in a folder you may write to")
@@ -97,7 +98,8 @@ impl NewKeyFile {
         Ok(Self { file, path: path.to_owned(), kept: false })
     }
 
-    fn keep(mut self, key: &str) -> Result<(), Failure> {
+    /// Writes the key into it.
+    pub(super) fn keep(mut self, key: &str) -> Result<(), Failure> {
         let written = self.file.write_all(key.as_bytes()).and_then(|()| self.file.sync_all());
         written.map_err(|error| {
             Failure::ended_badly(format!("the private key can't be written to {}: {error}", self.path.display()))

@@ -15,6 +15,7 @@ use super::{
     projects::really,
     stats,
     table::{self, ago, or_dash},
+    watching::Watching,
 };
 use crate::{api::model::server::Vm, clock::Clock};
 
@@ -122,6 +123,9 @@ pub struct ListArgs {
     /// How many to list at most.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
+    /// Show it again whenever something happens in the fleet.
+    #[arg(long, short)]
+    watch: bool,
 }
 
 /// What a server is.
@@ -222,10 +226,32 @@ async fn list(args: ListArgs, fleet: &mut Fleet, output: &mut Output<'_>) -> Res
         limit: args.limit,
         filter: args.filter.unwrap_or_default(),
     };
+    if args.watch { watch_list(request, fleet, output).await } else { print_list(request, fleet, output).await }
+}
+
+async fn print_list(
+    request: wire::ListServersRequest,
+    fleet: &mut Fleet,
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
     let servers = fleet.list_servers(request).await?.into_inner().servers;
     let vms: Vec<Vm> = servers.into_iter().map(Vm::from).collect();
     let now_us = Clock::system().now_us();
     output.print(vms.as_slice(), |vms| draw(vms, now_us))
+}
+
+/// Prints the list, and again after whatever happened in the fleet.
+async fn watch_list(
+    request: wire::ListServersRequest,
+    fleet: &mut Fleet,
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
+    let mut watching = Watching::begin(fleet, &[]).await?;
+    loop {
+        watching.changed().await?;
+        output.clear()?;
+        print_list(request.clone(), fleet, output).await?;
+    }
 }
 
 fn create(
@@ -277,7 +303,8 @@ fn draw(vms: &[Vm], now_us: i64) -> String {
     if vms.is_empty() {
         return "no servers yet: `muster join-tokens create` makes a line to paste on one\n".to_owned();
     }
-    let header = ["NAME", "STATUS", "HEALTH", "ADDRESS", "SYSTEM", "DOCKER", "QUALIFICATION", "AGENT", "LAST SEEN"];
+    let header =
+        ["NAME", "STATUS", "HEALTH", "ADDRESS", "SYSTEM", "DOCKER", "QUALIFICATION", "SCORE", "AGENT", "LAST SEEN"];
     let rows = vms.iter().map(|vm| {
         vec![
             vm.name.clone(),
@@ -287,6 +314,7 @@ fn draw(vms: &[Vm], now_us: i64) -> String {
             system(vm),
             vm.docker_status.clone(),
             or_dash(vm.qualification_status.as_deref()),
+            or_dash(vm.hardening_score.map(|score| score.to_string()).as_deref()),
             vm.agent_status.clone(),
             ago(vm.last_seen, now_us),
         ]
@@ -331,6 +359,7 @@ fn draw_one(vm: &Vm, now_us: i64) -> String {
         ("docker", format!("{} {}", vm.docker_status, or_dash(vm.docker_version.as_deref()))),
         ("qualification", text(&vm.qualification_status)),
         ("last preflight", time(vm.last_preflight_check)),
+        ("hardening score", vm.hardening_score.map(|score| format!("{score} of 100")).unwrap_or_default()),
         ("agent", format!("{} {}", vm.agent_status, or_dash(vm.agent_version.as_deref()))),
         ("last seen", time(vm.last_seen)),
         ("facts collected", time(vm.facts_collected_at)),
@@ -369,6 +398,7 @@ mod tests {
             docker_status: "running".into(),
             docker_version: Some("24.0.7".into()),
             qualification_status: Some("qualified".into()),
+            hardening_score: Some(71),
             agent_status: "online".into(),
             agent_version: Some("0.1.0".into()),
             last_seen: Some(Time(NOW_US - 2_000_000)),

@@ -6,7 +6,15 @@ use clap::Subcommand;
 use muster_shared::wire;
 use serde_json::json;
 
-use super::{client::Fleet, connection::secret, failure::Failure, output::Output, table};
+use super::{
+    ask,
+    client::Fleet,
+    connection::secret,
+    failure::Failure,
+    output::Output,
+    ssh_key_rotations::{RotateArgs, RotationArgs},
+    table,
+};
 use crate::api::model::ssh_key::{SshKeyPair, SshKeyPairCreated};
 
 /// What to do with key pairs.
@@ -55,7 +63,15 @@ pub enum SshKeysCommand {
     Delete {
         /// Its id.
         id: String,
+        /// Do it without asking.
+        #[arg(long, short)]
+        yes: bool,
     },
+    /// Replace a key pair on every server that is entered with it, and follow that. Where servers were left behind, the same
+    /// again goes on with them. Exits with 1 when some were.
+    Rotate(RotateArgs),
+    /// Show how the rotation of a key pair stands, or follow it.
+    Rotation(RotationArgs),
 }
 
 impl SshKeysCommand {
@@ -82,11 +98,14 @@ impl SshKeysCommand {
                 let made = fleet.create_ssh_key_pair(request).await?.into_inner();
                 return output.print(&SshKeyPairCreated::from(made), draw_created);
             }
-            Self::Delete { id } => {
+            Self::Delete { id, yes } => {
+                ask::unless(yes, &format!("delete the key pair {id}"))?;
                 fleet.delete_ssh_key_pair(wire::DeleteSshKeyPairRequest { id: id.clone() }).await?;
                 let deleted = json!({ "id": id, "status": "deleted" });
                 return output.print(&deleted, |_| format!("deleted {id}\n"));
             }
+            Self::Rotate(args) => return args.run(fleet, output).await,
+            Self::Rotation(args) => return args.run(fleet, output).await,
             Self::Show { id } => fleet.get_ssh_key_pair(wire::GetSshKeyPairRequest { id }).await?,
             Self::Update { id, name, description } => {
                 fleet.update_ssh_key_pair(wire::UpdateSshKeyPairRequest { id, name, description }).await?

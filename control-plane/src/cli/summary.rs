@@ -27,7 +27,7 @@ pub(super) async fn show(server: Server, fleet: &mut Fleet, output: &mut Output<
 enum Watched {
     Server(Box<Vm>),
     Sample(Summary),
-    Command(Command),
+    Command(Box<Command>),
 }
 
 /// Prints whatever happens to a server until interrupted.
@@ -41,7 +41,7 @@ pub(super) async fn watch(server: Server, fleet: &mut Fleet, output: &mut Output
         let watched = match event.kind {
             Some(Kind::Server(server)) => Watched::Server(Box::new(server.into())),
             Some(Kind::Summary(summary)) => Watched::Sample(summary.into()),
-            Some(Kind::Command(command)) => Watched::Command(command.into()),
+            Some(Kind::Command(command)) => Watched::Command(Box::new(command.into())),
             None => continue,
         };
         output.item(&watched, line)?;

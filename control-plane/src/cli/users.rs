@@ -7,6 +7,7 @@ use muster_shared::wire;
 use serde_json::json;
 
 use super::{
+    ask,
     client::Fleet,
     failure::Failure,
     output::Output,
@@ -36,12 +37,18 @@ pub enum UsersCommand {
     ResetTotp {
         /// Their name or id.
         user: String,
+        /// Do it without asking.
+        #[arg(long, short)]
+        yes: bool,
     },
     /// Delete a user: take them out of the organisation, and off the control plane where they are in no other.
     #[command(visible_alias = "rm")]
     Delete {
         /// Their name or id.
         user: String,
+        /// Do it without asking.
+        #[arg(long, short)]
+        yes: bool,
     },
 }
 
@@ -63,11 +70,13 @@ impl UsersCommand {
                 let user = User::from(fleet.create_user(request).await?.into_inner());
                 output.print(&user, |user| draw(std::slice::from_ref(user)))
             }
-            Self::ResetTotp { user } => {
+            Self::ResetTotp { user, yes } => {
+                ask::unless(yes, &format!("take away the second factor of {user} and end their sessions"))?;
                 let user = User::from(fleet.reset_user_totp(wire::ResetUserTotpRequest { user }).await?.into_inner());
                 output.print(&user, |user| draw(std::slice::from_ref(user)))
             }
-            Self::Delete { user } => {
+            Self::Delete { user, yes } => {
+                ask::unless(yes, &format!("delete the user {user}"))?;
                 fleet.delete_user(wire::DeleteUserRequest { user: user.clone() }).await?;
                 output.print(&json!({ "user": user, "status": "deleted" }), |_| format!("deleted {user}\n"))
             }

@@ -99,7 +99,9 @@ mod tests {
 
     #[test]
     fn only_a_packet_that_was_sent_is_waited_on() {
-        let end = |state| Step::Finished(Finished { state, code: String::new(), detail: String::new(), result: None });
+        let end = |state| {
+            Step::Finished(Finished { state, code: String::new(), detail: String::new(), result: None, receipt: None })
+        };
         let wake = CommandBody::Wake(WakeArgs {
             mac: "02:00:00:00:00:01".parse().expect("an address"),
             interface: "eth0".parse().expect("a name"),

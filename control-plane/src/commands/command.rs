@@ -11,6 +11,8 @@ use muster_shared::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::receipt::{HostReceipt, ReceiptStanding};
+
 /// Longest word and longest detail kept of an outcome, in bytes; the rest is cut.
 const MAX_CODE_BYTES: usize = 64;
 const MAX_DETAIL_BYTES: usize = 4096;
@@ -41,6 +43,8 @@ pub struct Command {
     pub started_at_us: Option<i64>,
     pub finished_at_us: Option<i64>,
     pub cancel_requested_at_us: Option<i64>,
+    /// Whether the host put its name to the end; `None` for a command that its host has not ended.
+    pub receipt: Option<ReceiptStanding>,
 }
 
 impl Command {
@@ -85,6 +89,9 @@ pub struct Finished {
     pub code: String,
     pub detail: String,
     pub result: Option<CommandResult>,
+    /// As the host sent it, unjudged.
+    #[serde(default)]
+    pub receipt: Option<Box<HostReceipt>>,
 }
 
 /// What a command brought back.
@@ -135,16 +142,17 @@ pub fn parse_update(update: wire::CommandUpdate) -> Result<(CommandId, Update), 
 }
 
 /// A result that can't be read must not keep the command from ending: it ends without one, and says so.
-fn parse_finished(finished: wire::Finished) -> Finished {
+fn parse_finished(mut finished: wire::Finished) -> Finished {
+    let receipt = HostReceipt::of(&mut finished);
     let state = CommandState::from(finished.outcome());
     let code = cut(finished.code, MAX_CODE_BYTES);
     let detail = cut(finished.detail, MAX_DETAIL_BYTES);
     match finished.result.map(parse_result).transpose() {
-        Ok(result) => Finished { state, code, detail, result },
+        Ok(result) => Finished { state, code, detail, result, receipt },
         Err(why) => {
             let state = if state == CommandState::Succeeded { CommandState::Failed } else { state };
             let detail = format!("the host's result was dropped: {why}");
-            Finished { state, code: "result_unreadable".into(), detail, result: None }
+            Finished { state, code: "result_unreadable".into(), detail, result: None, receipt }
         }
     }
 }
@@ -218,7 +226,7 @@ mod tests {
     use super::*;
 
     fn finished(state: CommandState) -> Step {
-        Step::Finished(Finished { state, code: String::new(), detail: String::new(), result: None })
+        Step::Finished(Finished { state, code: String::new(), detail: String::new(), result: None, receipt: None })
     }
 
     #[test]

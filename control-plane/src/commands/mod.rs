@@ -7,6 +7,8 @@
 
 mod awaiting;
 mod command;
+mod filter;
+mod receipt;
 mod reconcile;
 mod watch;
 
@@ -14,6 +16,8 @@ pub use awaiting::{Awaited, UP_WITHIN_US, awaits_target};
 pub use command::{
     Command, CommandResult, Finished, InvalidUpdate, Step, Update, next_state, parse_update, powers_off,
 };
+pub use filter::CommandFilter;
+pub use receipt::{HostReceipt, NoProof, ReceiptStanding, Reporter, judge, on_record};
 pub use reconcile::keep_reconciled;
 pub use watch::CommandEvent;
 
@@ -123,12 +127,27 @@ impl Commands {
     /// [`ErrorKind::NotFound`]; [`ErrorKind::Precondition`] where no agent could ever fetch it;
     /// [`ErrorKind::Exhausted`] when [`MAX_UNFINISHED`] are waiting.
     pub async fn submit(&self, act: &Act, server: ServerId, body: CommandBody, ttl_us: i64) -> Result<Command> {
+        self.submit_as(act, CommandId::generate(), server, body, ttl_us).await
+    }
+
+    /// The same under an id of the caller's, who had it before.
+    ///
+    /// # Errors
+    /// As [`Self::submit`]; [`ErrorKind::Conflict`] where there is a command of this id.
+    pub async fn submit_as(
+        &self,
+        act: &Act,
+        id: CommandId,
+        server: ServerId,
+        body: CommandBody,
+        ttl_us: i64,
+    ) -> Result<Command> {
         let (org, now_us) = (act.org_id, act.at_us);
         let created_by = act.user_id().ok_or_else(|| Error::internal("a command is given by a user"))?;
         let record = self.servers.get(org, server).await?;
         require_agent(record.agent.status)?;
         let command = Command {
-            id: CommandId::generate(),
+            id,
             org_id: org,
             server_id: server,
             body,
@@ -143,6 +162,7 @@ impl Commands {
             started_at_us: None,
             finished_at_us: None,
             cancel_requested_at_us: None,
+            receipt: None,
         };
         let record = Record::new(act, Action::CommandSubmitted, command.id, &record.name)
             .after(json!({ "server_id": server.to_string(), "kind": command.body.kind(), "body": command.body }));
@@ -162,12 +182,13 @@ impl Commands {
         self.store.command(org, id).await?.ok_or_else(|| Error::not_found("command"))
     }
 
-    /// A page of commands, newest first, that one server carries out or is the target of, or of all.
+    /// A page of the organisation's commands, newest first.
     ///
     /// # Errors
     /// [`Error`] when the store fails.
-    pub async fn list(&self, org: OrgId, server: Option<ServerId>, skip: u32, limit: u32) -> Result<Vec<Command>> {
-        Ok(self.store.list_commands(org, server, skip, limit.clamp(1, MAX_PAGE)).await?)
+    pub async fn list(&self, org: OrgId, filter: &CommandFilter) -> Result<Vec<Command>> {
+        let filter = CommandFilter { limit: filter.limit.clamp(1, MAX_PAGE), ..filter.clone() };
+        Ok(self.store.list_commands(org, &filter).await?)
     }
 
     /// Cancels a command that has not started.
@@ -219,12 +240,20 @@ impl Commands {
         self.signer.sign(&command.envelope())
     }
 
-    /// Stores a step that `server` reported, and what it brought back. Safe to repeat.
+    /// Stores a step that a server reported, and what it brought back. Safe to repeat.
     ///
     /// # Errors
     /// [`Error`] when the store fails: then nothing may be acknowledged.
-    pub async fn record(&self, server: ServerId, id: CommandId, update: &Update, now_us: i64) -> Result<Recorded> {
-        let (recorded, org) = match self.store.record_update(server, id, update, now_us).await? {
+    pub async fn record<'a>(
+        &self,
+        from: impl Into<Reporter<'a>>,
+        id: CommandId,
+        update: &Update,
+        now_us: i64,
+    ) -> Result<Recorded> {
+        let from = from.into();
+        let server = from.server;
+        let (recorded, org) = match self.store.record_update(&from, id, update, now_us).await? {
             RecordOutcome::Unknown => return Ok(Recorded::Unknown),
             RecordOutcome::Foreign => {
                 metrics::counter!("muster_commands_foreign_updates_total").increment(1);

@@ -71,8 +71,14 @@ settings! {
     allow_loopback_addresses: "BOOL";
     /// How long an agent's certificate lives, such as 24h [default: 24h]
     agent_certificate_ttl: "DURATION";
-    /// How long raw samples are kept, such as 7d [default: 7d]
+    /// How long raw samples are kept at most, such as 7d [default: 7d]
     frame_retention: "DURATION";
+    /// How long their minutes are kept at most, such as 90d [default: 90d]
+    minute_retention: "DURATION";
+    /// How long their hours are kept at most, such as 730d [default: 730d]
+    hour_retention: "DURATION";
+    /// How often samples whose hour is over go into blocks, such as 30s [default: 30s]
+    seal_interval: "DURATION";
     /// How long a browser's session may lie unused, such as 1h [default: 1h]
     session_idle_timeout: "DURATION";
     /// How long a browser's session lasts at most, such as 24h [default: 24h]
@@ -95,6 +101,24 @@ settings! {
     oidc_join_role: "ROLE";
     /// Authorities in PEM that the provider's certificate may come from, beside the public ones
     oidc_ca_file: "FILE";
+    /// Write every stored sample to this Prometheus-compatible engine, too, such as http://prometheus:9090/api/v1/write
+    remote_write_url: "URL";
+    /// The file with the bearer token that goes with it
+    remote_write_bearer_token_file: "FILE";
+    /// More headers that go with it, such as X-Scope-OrgID=fleet
+    remote_write_headers: "LIST";
+    /// Authorities in PEM that the engine's certificate may come from, beside the public ones
+    remote_write_ca_file: "FILE";
+    /// Keep samples in this Prometheus-compatible engine, such as http://victoria:8428 [default: the database]
+    metric_store_url: "URL";
+    /// Where it takes samples [default: /api/v1/write below metric_store_url]
+    metric_store_write_url: "URL";
+    /// The file with the bearer token for it
+    metric_store_bearer_token_file: "FILE";
+    /// More headers for it, such as X-Scope-OrgID=fleet
+    metric_store_headers: "LIST";
+    /// Authorities in PEM that its certificate may come from, beside the public ones
+    metric_store_ca_file: "FILE";
     /// TLS connections served at once [default: 16384]
     max_connections: "NUMBER";
 }

@@ -4,17 +4,24 @@
 //! `agent_listen` in `DIR/muster.toml`. Flags win over the environment, the environment over the file, the file over the
 //! default. A name nobody knows is refused with the nearest one that exists.
 
+mod file;
 mod layers;
+mod metric_store;
 mod oidc;
+mod remote_write;
 mod value;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use layers::{Layers, ServeFlags};
+pub use metric_store::MetricStoreSettings;
 pub use oidc::{Joins, OidcSettings};
 pub use value::{LogFormat, PublicUrl, TrustDomain};
 
-use crate::{access::SessionLife, api_tokens, store::DatabaseUrl, users::Cost};
+use crate::{
+    access::SessionLife, api_tokens, metrics::remote_write::Destination, retention::Kept, store::DatabaseUrl,
+    users::Cost,
+};
 
 /// Where the control plane listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "0.0.0.0:8443";
@@ -28,6 +35,16 @@ pub const DEFAULT_AGENT_CERTIFICATE_TTL: Duration = Duration::from_secs(24 * 360
 pub const MIN_AGENT_CERTIFICATE_TTL: Duration = Duration::from_secs(2);
 /// The longest life of an agent's certificate.
 pub const MAX_AGENT_CERTIFICATE_TTL: Duration = Duration::from_secs(90 * 24 * 3600);
+
+/// The shortest and longest that samples may be kept.
+pub const MIN_RETENTION: Duration = Duration::from_secs(60);
+pub const MAX_RETENTION: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// How often samples that are due are sealed into blocks, unless told otherwise.
+pub const DEFAULT_SEAL_INTERVAL: Duration = Duration::from_secs(30);
+/// The least and most of it: an hour is sealed at once, and what is not sealed is slower to read.
+pub const MIN_SEAL_INTERVAL: Duration = Duration::from_secs(1);
+pub const MAX_SEAL_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// The shortest and longest a browser's session may last, used or not: what is stored of its use is up to a minute old.
 pub const MIN_SESSION_LIFE: Duration = Duration::from_secs(5 * 60);
@@ -61,11 +78,17 @@ pub struct Config {
     /// Whether addresses of this machine itself may be dialled for callers: for trying things out.
     pub allow_loopback_addresses: bool,
     pub agent_certificate_ttl: Duration,
-    pub frame_retention: Duration,
+    /// How long samples are kept at most; organisations may set less.
+    pub kept: Kept,
+    pub seal_interval: Duration,
     pub session_life: SessionLife,
     pub api_token_max_ttl: Duration,
     /// Signing in through an OpenID provider, where one is set up.
     pub oidc: Option<OidcSettings>,
+    /// Where samples are written to as well.
+    pub remote_write: Option<Destination>,
+    /// The engine that keeps samples, where it is not the database.
+    pub metric_store: Option<MetricStoreSettings>,
     /// What making and trying a password costs. No setting: less would be too little.
     pub password_cost: Cost,
     /// TLS connections served at once.
@@ -111,9 +134,10 @@ impl Config {
                     value::duration_between(text, MIN_AGENT_CERTIFICATE_TTL, MAX_AGENT_CERTIFICATE_TTL)
                 })?
                 .unwrap_or(DEFAULT_AGENT_CERTIFICATE_TTL),
-            frame_retention: layers
-                .parse("frame_retention", |text| value::duration_between(text, Duration::from_secs(60), Duration::MAX))?
-                .unwrap_or(crate::retention::FRAMES_KEPT),
+            kept: kept(layers)?,
+            seal_interval: layers
+                .parse("seal_interval", |text| value::duration_between(text, MIN_SEAL_INTERVAL, MAX_SEAL_INTERVAL))?
+                .unwrap_or(DEFAULT_SEAL_INTERVAL),
             session_life: session_life(layers)?,
             api_token_max_ttl: layers
                 .parse("api_token_max_ttl", |text| {
@@ -121,6 +145,8 @@ impl Config {
                     value::duration_between(text, min, Duration::from_secs(api_tokens::MAX_TTL_SECONDS))
                 })?
                 .unwrap_or(api_tokens::DEFAULT_TTL),
+            remote_write: remote_write::resolve(layers)?,
+            metric_store: MetricStoreSettings::resolve(layers)?,
             password_cost: Cost::default(),
             max_connections: layers
                 .parse("max_connections", value::positive)?
@@ -138,6 +164,20 @@ impl Config {
         let url = self.public_url.as_ref()?;
         Some(self.agent_listen.map_or_else(|| url.to_string(), |address| url.with_port(address.port()).to_string()))
     }
+}
+
+fn missing(name: &'static str, reason: &str) -> InvalidConfig {
+    InvalidConfig::Value { name, place: "the settings".to_owned(), reason: reason.to_owned() }
+}
+
+fn kept(layers: &Layers) -> Result<Kept, InvalidConfig> {
+    let parse = |text: &str| value::duration_between(text, MIN_RETENTION, MAX_RETENTION);
+    let Kept { raw, minutes, hours } = Kept::default();
+    Ok(Kept {
+        raw: layers.parse("frame_retention", parse)?.unwrap_or(raw),
+        minutes: layers.parse("minute_retention", parse)?.unwrap_or(minutes),
+        hours: layers.parse("hour_retention", parse)?.unwrap_or(hours),
+    })
 }
 
 fn session_life(layers: &Layers) -> Result<SessionLife, InvalidConfig> {

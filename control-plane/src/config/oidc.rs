@@ -1,21 +1,19 @@
 //! Signing in through an OpenID provider, as it is set up. The two files are read with the settings that name them.
 
-use std::{fs, path::Path};
-
 use http::Uri;
 use muster_shared::id::OrgId;
-use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use rustls_pki_types::CertificateDer;
 use secrecy::SecretString;
 
-use super::{InvalidConfig, Layers, PublicUrl};
+use super::{
+    InvalidConfig, Layers, PublicUrl,
+    file::{certificates_in, secret_in},
+    missing,
+};
 use crate::access::Role;
 
 /// What is asked for unless told otherwise: who it is, and their address.
 const DEFAULT_SCOPES: &str = "openid email";
-/// Longest client secret, in bytes.
-const MAX_SECRET_BYTES: u64 = 4 * 1024;
-/// Largest file of certificates, in bytes.
-const MAX_CERTIFICATES_BYTES: u64 = 1024 * 1024;
 
 /// The provider, what we are to it, and whom it lets in.
 #[derive(Debug, Clone)]
@@ -90,10 +88,6 @@ const DEPENDENT: [&str; 7] = [
     "oidc_ca_file",
 ];
 
-fn missing(name: &'static str, reason: &str) -> InvalidConfig {
-    InvalidConfig::Value { name, place: "the settings".to_owned(), reason: reason.to_owned() }
-}
-
 fn issuer(text: &str) -> Result<String, String> {
     let expected = || "expected the provider's issuer: https://host[:port][/path]".to_owned();
     let uri: Uri = text.parse().map_err(|_| expected())?;
@@ -136,30 +130,6 @@ fn joining_role(text: &str) -> Result<Role, String> {
     }
 }
 
-fn read(path: &str, max_bytes: u64) -> Result<Vec<u8>, String> {
-    let unreadable = |error: std::io::Error| format!("{path:?} can't be read: {error}");
-    let length = fs::metadata(Path::new(path)).map_err(unreadable)?.len();
-    if length > max_bytes {
-        return Err(format!("{path:?} is larger than {max_bytes} bytes"));
-    }
-    fs::read(path).map_err(unreadable)
-}
-
-fn secret_in(path: &str) -> Result<SecretString, String> {
-    let text = String::from_utf8(read(path, MAX_SECRET_BYTES)?).map_err(|_| format!("{path:?} is no text"))?;
-    let text = text.trim();
-    if text.is_empty() { Err(format!("{path:?} is empty")) } else { Ok(SecretString::from(text)) }
-}
-
-fn certificates_in(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let bytes = read(path, MAX_CERTIFICATES_BYTES)?;
-    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    match read {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err(format!("{path:?} holds no certificates in PEM")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,17 +160,5 @@ mod tests {
         for bad in ["owner", "root", ""] {
             assert!(joining_role(bad).is_err(), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn a_secret_is_read_from_its_file_and_not_shown() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("secret");
-        fs::write(&path, "canary-of-the-provider\n").expect("written");
-        let secret = secret_in(path.to_str().expect("UTF-8")).expect("read");
-        assert!(!format!("{secret:?}").contains("canary"));
-        fs::write(&path, "\n").expect("written");
-        assert!(secret_in(path.to_str().expect("UTF-8")).is_err());
-        assert!(certificates_in(path.to_str().expect("UTF-8")).is_err());
     }
 }

@@ -24,6 +24,7 @@ impl ConnectionTest {
     pub async fn replace_login(&self, act: &Act, id: ServerId, login: SshLogin, test: bool) -> Result<Server, Error> {
         let org = act.org_id;
         require_readable(&login).await?;
+        self.servers.require_key_pair(org, Some(&login)).await?;
         let change = self.servers.begin_login_change(org, id, login).await?;
         let tried = match test {
             true => Some(self.try_out(&change.target).await),

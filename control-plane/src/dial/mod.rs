@@ -10,6 +10,7 @@ mod resolve;
 mod spelling;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::{
     io::ErrorKind,
@@ -24,6 +25,7 @@ pub use self::{
     own::OwnPorts,
     policy::{AddressPolicy, Refusal},
     resolve::{Resolve, SystemResolver},
+    tls::trusting,
 };
 
 /// Time for a name to resolve.

@@ -13,6 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use muster_shared::{
     id::{OrgId, ServerId},
+    receipt::ReceiptKey,
     tls::PeerCertificate,
 };
 use ring::digest;
@@ -23,7 +24,7 @@ use crate::{
     audit::{Action, Record},
     error::{Error, ErrorKind},
     events::{EventKind, Events},
-    identity::{CertificateAuthority, InvalidRequest, IssuedCertificate, PublicKey, verify_possession},
+    identity::{CertificateAuthority, IdentityError, InvalidRequest, IssuedCertificate, PublicKey, verify_possession},
     servers::{HostName, Servers},
     sessions::{Cut, Sessions},
     store::{self, Enrolled, Enrolment, Store},
@@ -40,6 +41,8 @@ pub struct HostClaims {
     pub hostname: String,
     pub machine_id_sha256: String,
     pub agent_version: String,
+    /// What the host will sign receipts with.
+    pub receipt_key: Option<ReceiptKey>,
 }
 
 /// The identity a machine says it has already: a certificate of ours, and its key's signature over the new request.
@@ -110,8 +113,8 @@ impl Enrollment {
             origin,
         };
         let sign = |_: OrgId, server: ServerId| {
-            let issued = self.authority.issue_agent(&key, server, self.certificate_ttl, now_us)?;
-            Ok::<_, crate::identity::IdentityError>((on_record(&issued, &key), issued))
+            let issued = self.issue(&key, server, claims.receipt_key.as_ref(), now_us)?;
+            Ok::<_, IdentityError>((on_record(&issued, &key), issued))
         };
         let joined = match self.store.enroll(&enrolment, sign, now_us).await? {
             Enrolled::Consumed(joined) => joined,
@@ -127,26 +130,43 @@ impl Enrollment {
         Ok(NewIdentity { org_id: joined.org_id, server_id: joined.server_id, certificate: joined.made })
     }
 
-    /// Signs a new key for the identity in the peer's certificate.
+    /// Signs a new key for the identity in the peer's certificate. The receipt key goes on as it is in there; `receipt_key`
+    /// counts only where there is none yet, since who renews is the link and who signs receipts is not.
     ///
     /// # Errors
     /// [`ErrorKind::PermissionDenied`] for an identity that is revoked, retired or quarantined;
     /// [`ErrorKind::Invalid`] for a bad request.
-    pub async fn renew(&self, peer: &PeerCertificate, csr_der: &[u8], now_us: i64) -> Result<NewIdentity> {
+    pub async fn renew(
+        &self,
+        peer: &PeerCertificate,
+        csr_der: &[u8],
+        receipt_key: Option<ReceiptKey>,
+        now_us: i64,
+    ) -> Result<NewIdentity> {
         let key = PublicKey::from_request(csr_der).map_err(bad_request)?;
         let withdrawn = || Error::new(ErrorKind::PermissionDenied, "identity_withdrawn", IDENTITY_WITHDRAWN);
         let standing = self.store.certificate(&peer.serial).await?.ok_or_else(withdrawn)?;
         if standing.server_id != peer.server_id {
             return Err(withdrawn());
         }
-        let issued =
-            self.authority.issue_agent(&key, peer.server_id, self.certificate_ttl, now_us).map_err(Error::internal)?;
+        let receipt_key = peer.receipt_key.or(receipt_key);
+        let issued = self.issue(&key, peer.server_id, receipt_key.as_ref(), now_us).map_err(Error::internal)?;
         let renewed = on_record(&issued, &key);
         if !self.store.renew_certificate(standing.org_id, peer.server_id, &peer.serial, &renewed, now_us).await? {
             return Err(withdrawn());
         }
         metrics::counter!("muster_renewals_total").increment(1);
         Ok(NewIdentity { org_id: standing.org_id, server_id: peer.server_id, certificate: issued })
+    }
+
+    fn issue(
+        &self,
+        key: &PublicKey,
+        server: ServerId,
+        receipt_key: Option<&ReceiptKey>,
+        now_us: i64,
+    ) -> std::result::Result<IssuedCertificate, IdentityError> {
+        self.authority.issue_agent(key, server, receipt_key, self.certificate_ttl, now_us)
     }
 
     /// Withdraws the agent's identity and cuts its stream.

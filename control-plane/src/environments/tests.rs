@@ -36,6 +36,7 @@ fn server() -> Server {
         detected: Detected::default(),
         facts_collected_at_us: None,
         preflight: None,
+        hardening_score: None,
         agent: Agent {
             status: AgentStatus::Online,
             version: None,

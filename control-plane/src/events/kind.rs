@@ -39,6 +39,8 @@ pub enum EventKind {
     Sample(Arc<Summary>),
     AgentOnline,
     AgentOffline,
+    /// Stored samples of the server can't be read any more.
+    SamplesDamaged,
 }
 
 /// How an event reaches those who read the fleet's stream.
@@ -68,7 +70,7 @@ impl EventKind {
             Self::ProjectChanged(_) => Permission::ProjectsList,
             Self::MemberChanged(_) => Permission::MembersList,
             Self::CommandChanged(_) | Self::CommandUpdated { .. } => Permission::CommandsView,
-            Self::Sample(_) => Permission::MonitoringView,
+            Self::Sample(_) | Self::SamplesDamaged => Permission::MonitoringView,
         }
     }
 
@@ -87,6 +89,7 @@ impl EventKind {
             | Self::MemberChanged(_)
             | Self::CommandChanged(_)
             | Self::CommandUpdated { .. }
+            | Self::SamplesDamaged
             | Self::Sample(_) => None,
         }
     }
@@ -102,6 +105,7 @@ impl EventKind {
             | Self::HardeningChanged
             | Self::AgentOnline
             | Self::AgentOffline
+            | Self::SamplesDamaged
             | Self::EnvironmentChanged { .. }
             | Self::ProjectChanged(_)
             | Self::MemberChanged(_)
@@ -128,6 +132,7 @@ impl EventKind {
             Self::Sample(_) => "sample",
             Self::AgentOnline => "agent_online",
             Self::AgentOffline => "agent_offline",
+            Self::SamplesDamaged => "samples_damaged",
         }
     }
 }

@@ -34,6 +34,7 @@ pub enum Column {
     DataDiskAvailableBytes,
     PreflightVerdict,
     PreflightAt,
+    HardeningScore,
     AgentStatus,
     AgentVersion,
     AllowedFamilies,
@@ -43,7 +44,7 @@ pub enum Column {
     SampleDiskPercentMilli,
     CertificateNotBefore,
     CertificateNotAfter,
-    /// The facts' own lines, see [`facts_lines`](super::facts_lines).
+    /// The facts' own lines, see [`facts_lines`](super::facts_lines). The database answers what names them, where it can.
     Facts,
 }
 

@@ -102,8 +102,16 @@ fn expect(expression: &Expression, wanted: Kind) -> Result<Node, InvalidFilter> 
     if kind == wanted { Ok(node) } else { Err(mismatch(expression.at, wanted, kind)) }
 }
 
+/// The parts of a conjunction or disjunction, what is read quickest first: their order decides nothing but how soon an
+/// answer is known.
 fn truths(parts: &[Expression]) -> Result<Vec<Node>, InvalidFilter> {
-    parts.iter().map(|part| expect(part, Kind::Truth)).collect()
+    let mut nodes: Vec<_> = parts.iter().map(|part| expect(part, Kind::Truth)).collect::<Result<_, _>>()?;
+    nodes.sort_by_key(|node| {
+        let mut columns = 0;
+        node.visit_fields(&mut |field| columns += field.columns.len());
+        columns
+    });
+    Ok(nodes)
 }
 
 /// `found` stands at `at`, where a `wanted` was needed.

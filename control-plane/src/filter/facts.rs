@@ -2,11 +2,14 @@
 //! and open to more names later. No text has a line break or another control character in it.
 
 use muster_shared::facts::Facts;
+use ring::digest::{SHA256, digest};
 
 use super::field::FIELDS;
 
 /// Longest text of one fact, in characters; the rest is cut off.
 const MAX_TEXT_CHARACTERS: usize = 200;
+/// Of the digest of the lines, so much that nobody finds two texts with the same.
+const ID_BYTES: usize = 16;
 
 /// The lines of `facts`.
 #[must_use]
@@ -19,6 +22,12 @@ pub fn lines(facts: &Facts) -> String {
         (!text.is_empty()).then(|| format!("{}={text}", field.name))
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// What names these lines: equal lines have the same id, and no other lines have it.
+#[must_use]
+pub fn id(lines: &str) -> String {
+    hex::encode(&digest(&SHA256, lines.as_bytes()).as_ref()[..ID_BYTES])
 }
 
 #[cfg(test)]

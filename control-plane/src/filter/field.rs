@@ -99,6 +99,7 @@ fields! {
             => |candidate, now_us| word(decide(&signals(candidate), now_us).status.as_str())];
     "qualification_status": Text, "`qualified`, `needs_setup`, `unqualified`, `stale` or `expired`",
         [PreflightVerdict PreflightAt => |candidate, now_us| word(qualification(candidate, now_us)?.as_str())];
+    "hardening_score": Number, "How many of a hundred parts of the hardening profile hold", [HardeningScore];
     "provider": Text, "The provider, as its owner calls it", [Provider];
     "region": Text, "The region, as its owner calls it", [Region];
     "ipv4_address": Text, "The IPv4 address on record", [Ipv4Address];

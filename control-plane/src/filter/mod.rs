@@ -17,7 +17,6 @@ mod field;
 #[cfg(test)]
 mod guide;
 mod kind;
-mod narrow;
 mod parse;
 mod token;
 mod version;
@@ -26,7 +25,7 @@ use std::fmt;
 
 pub use self::{
     candidate::{Candidate, Column},
-    facts::lines as facts_lines,
+    facts::{id as facts_id, lines as facts_lines},
     field::{FIELDS, Field},
     kind::Kind,
 };
@@ -45,7 +44,6 @@ pub const MAX_NODES: usize = 256;
 pub struct Filter {
     root: Node,
     columns: Vec<Column>,
-    facts_with: Vec<String>,
 }
 
 /// What is wrong with an expression, and where.
@@ -93,7 +91,7 @@ impl Filter {
         root.visit_fields(&mut |field| columns.extend_from_slice(field.columns));
         columns.sort_unstable();
         columns.dedup();
-        Ok(Self { facts_with: narrow::needles(&root), root, columns })
+        Ok(Self { root, columns })
     }
 
     /// What of a server has to be read to decide.
@@ -102,10 +100,10 @@ impl Filter {
         &self.columns
     }
 
-    /// Texts that stand in the remembered facts of every match; of others too.
+    /// Where among [`Self::columns`] one stands.
     #[must_use]
-    pub fn facts_with(&self) -> &[String] {
-        &self.facts_with
+    pub fn place(&self, column: Column) -> Option<usize> {
+        self.columns.iter().position(|known| *known == column)
     }
 
     /// Whether `candidate` is to be listed at `now_us`. What is unknown does not match.

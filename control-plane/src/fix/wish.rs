@@ -171,13 +171,13 @@ mod tests {
             CheckResult::failed(CheckName::DiskSpace, "", "x"),
             CheckResult::warning(CheckName::RootAccess, "", "x"),
         ];
-        let report = PreflightReport { checked_at_us: 0, checks };
+        let report = PreflightReport { checked_at_us: 0, checks, system: None };
         let all = Wish { all: true, ..wish(&[]) };
         let expected = [ItemName::InstallDocker, ItemName::StartDocker, ItemName::AddToDockerGroup];
         assert_eq!(names(&all, Some("deploy"), Some(&report)), Ok(expected.to_vec()));
         assert_eq!(names(&all, None, Some(&report)), Err("user_required"));
         assert_eq!(names(&all, None, None), Err("no_preflight"));
-        let well = PreflightReport { checked_at_us: 0, checks: Vec::new() };
+        let well = PreflightReport { checked_at_us: 0, checks: Vec::new(), system: None };
         assert_eq!(names(&all, None, Some(&well)), Ok(vec![]));
     }
 

@@ -9,6 +9,7 @@ mod record;
 mod run;
 mod wanted;
 
+pub(crate) use self::wanted::is_guarded;
 pub use self::{
     record::{Hardening, ItemRecord, Moved, moved},
     wanted::{Options, Unconfirmable, wanted},

@@ -21,7 +21,7 @@ pub struct Options {
 
 /// The items whose change a host takes back unless it is confirmed.
 #[must_use]
-pub(super) fn is_guarded(item: ItemName) -> bool {
+pub(crate) fn is_guarded(item: ItemName) -> bool {
     matches!(item, ItemName::Sshd | ItemName::Firewall | ItemName::Ipv6Off)
 }
 

@@ -89,6 +89,7 @@ impl Turns {
             | EventKind::HealthChanged
             | EventKind::HardeningChanged
             | EventKind::CommandChanged(_)
+            | EventKind::SamplesDamaged
             | EventKind::CommandUpdated { .. } => false,
         };
         if wakes && self.woken.len() < MAX_WOKEN {

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use muster_shared::{
     id::ServerId,
-    tls::{CaPin, spiffe_id},
+    receipt::{RECEIPT_KEY_OID, ReceiptKey},
+    tls::{CaPin, receipt_key_extension, spiffe_id},
 };
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
 };
 use ring::rand::{SecureRandom as _, SystemRandom};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
@@ -105,24 +106,11 @@ impl CertificateAuthority {
     /// judge.
     #[must_use]
     pub fn has_signed(&self, certificate: &CertificateDer<'_>, at: UnixTime) -> bool {
-        let (Ok(anchor), Ok(leaf)) =
-            (webpki::anchor_from_trusted_cert(&self.certificate), webpki::EndEntityCert::try_from(certificate))
-        else {
-            return false;
-        };
-        leaf.verify_for_usage(
-            webpki::ALL_VERIFICATION_ALGS,
-            &[anchor],
-            &[],
-            at,
-            webpki::KeyUsage::client_auth(),
-            None,
-            None,
-        )
-        .is_ok()
+        is_signed_by(certificate, &self.certificate, at)
     }
 
-    /// Signs an agent's key for `server_id`. Nothing but the public key comes from the host.
+    /// Signs an agent's key for `server_id`. Nothing but the public keys come from the host: its own, and the one it signs
+    /// receipts with.
     ///
     /// # Errors
     /// When the system has no randomness.
@@ -130,6 +118,7 @@ impl CertificateAuthority {
         &self,
         key: &PublicKey,
         server_id: ServerId,
+        receipt_key: Option<&ReceiptKey>,
         ttl: Duration,
         now_us: i64,
     ) -> Result<IssuedCertificate, IdentityError> {
@@ -137,6 +126,10 @@ impl CertificateAuthority {
         params.distinguished_name.push(DnType::CommonName, server_id.to_string());
         params.subject_alt_names = vec![SanType::URI(spiffe_id(&self.trust_domain, server_id).try_into()?)];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.custom_extensions = receipt_key
+            .map(|key| CustomExtension::from_oid_content(RECEIPT_KEY_OID, receipt_key_extension(key)))
+            .into_iter()
+            .collect();
         self.sign(params, key)
     }
 
@@ -177,6 +170,18 @@ impl CertificateAuthority {
             serial: hex::encode(serial),
         })
     }
+}
+
+/// Whether `certificate` is a client's, signed by `authority`, and valid at `at`.
+#[must_use]
+pub fn is_signed_by(certificate: &CertificateDer<'_>, authority: &CertificateDer<'_>, at: UnixTime) -> bool {
+    let (Ok(anchor), Ok(leaf)) =
+        (webpki::anchor_from_trusted_cert(authority), webpki::EndEntityCert::try_from(certificate))
+    else {
+        return false;
+    };
+    let algorithms = webpki::ALL_VERIFICATION_ALGS;
+    leaf.verify_for_usage(algorithms, &[anchor], &[], at, webpki::KeyUsage::client_auth(), None, None).is_ok()
 }
 
 /// Certificate parameters valid from a little before `now_us` until `life` after it, in whole seconds.
@@ -222,9 +227,13 @@ pub(super) mod tests {
         });
         let key = PublicKey::from_request(&hostile).expect("a good request");
         let ttl = Duration::from_secs(86_400);
-        let issued = authority.issue_agent(&key, server, ttl, NOW_US).expect("signed");
+        let issued = authority.issue_agent(&key, server, Some(&[7; 32]), ttl, NOW_US).expect("signed");
         let peer = PeerCertificate::parse(&issued.chain[0], "test.internal").expect("an identity");
-        assert_eq!(peer.server_id, server);
+        assert_eq!((peer.server_id, peer.receipt_key), (server, Some([7; 32])));
+        assert!(PeerCertificate::parse(&issued.chain[0], "internal").is_err(), "another trust domain's");
+        let plain = authority.issue_agent(&key, server, None, ttl, NOW_US).expect("signed");
+        let plain = PeerCertificate::parse(&plain.chain[0], "test.internal").expect("an identity");
+        assert_eq!(plain.receipt_key, None);
         assert_eq!((peer.serial, peer.not_after_us), (issued.serial.clone(), issued.not_after_us));
         assert_eq!(issued.not_after_us, NOW_US + 86_400_000_000);
         let (_, parsed) = x509_parser::parse_x509_certificate(&issued.chain[0]).expect("a certificate");

@@ -9,9 +9,11 @@ pub mod open;
 mod presented;
 mod request;
 
-pub use authority::{CertificateAuthority, IssuedCertificate};
+pub use authority::{CertificateAuthority, IssuedCertificate, is_signed_by};
 pub use open::Identity;
 pub use presented::{Names, PresentedCertificates, RENEWAL_CHECK_INTERVAL};
+#[cfg(test)]
+pub(crate) use request::tests::test_request;
 pub use request::{InvalidRequest, PublicKey, verify_possession};
 
 /// What the authority could not do. None of it is a caller's fault.

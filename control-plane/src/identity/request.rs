@@ -94,6 +94,11 @@ pub(super) mod tests {
         params.serialize_request(key).expect("a request").der().to_vec()
     }
 
+    /// A host's request.
+    pub(crate) fn test_request() -> Vec<u8> {
+        csr(&agent_key(), |_| {})
+    }
+
     #[test]
     fn no_altered_request_gets_another_key_signed() {
         let good = csr(&agent_key(), |_| {});

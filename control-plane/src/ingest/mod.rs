@@ -5,14 +5,14 @@
 //! its commit. While the database is away, the batch is tried again; what it refuses for good is found frame by frame,
 //! acknowledged as rejected and counted, so that one poisonous frame costs no other.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use muster_shared::{
     backoff::Backoff,
     id::{OrgId, ServerId},
 };
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     events::{EventKind, Events},
-    metrics::{HeadCell, head::AcceptedFrame},
+    metrics::{HeadCell, head::AcceptedFrame, remote_write},
     sessions::Sessions,
     store::{FrameRow, Store, StoreError},
 };
@@ -84,7 +84,7 @@ impl Ingest {
     #[must_use]
     pub fn new(store: Store, sessions: Sessions, events: Events, clock: Clock) -> (Self, Writer) {
         let (queue, frames) = mpsc::channel(QUEUE_FRAMES);
-        (Self { queue }, Writer { frames, store, sessions, events, clock })
+        (Self { queue }, Writer { frames, store, sessions, events, clock, remote_write: None, news: None })
     }
 
     /// A place in the queue; `None` once the writer has stopped.
@@ -101,9 +101,23 @@ pub struct Writer {
     sessions: Sessions,
     events: Events,
     clock: Clock,
+    /// Where stored frames go as well.
+    remote_write: Option<remote_write::Queue>,
+    /// Hears that frames were stored.
+    news: Option<Arc<Notify>>,
 }
 
 impl Writer {
+    /// Stored frames are offered to `queue` as well.
+    pub fn write_remotely(&mut self, queue: remote_write::Queue) {
+        self.remote_write = Some(queue);
+    }
+
+    /// `news` hears of stored frames.
+    pub fn tell_of_frames(&mut self, news: Arc<Notify>) {
+        self.news = Some(news);
+    }
+
     /// Writes until `stop`, then what is waiting already.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut batch = Vec::with_capacity(MAX_BATCH);
@@ -151,6 +165,9 @@ impl Writer {
                 }
             }
         }
+        if let Some(news) = &self.news {
+            news.notify_one();
+        }
         metrics::histogram!("muster_ingest_commit_seconds").record(started.elapsed());
     }
 
@@ -185,6 +202,11 @@ impl Writer {
         let outcome = Outcome { epoch: frame.epoch, seq: frame.seq, verdict };
         if verdict == Verdict::Stored {
             head.tell(&frame);
+            if let Some(queue) = &self.remote_write {
+                let AcceptedFrame { epoch, first_us, last_us, encoding, ref payload, .. } = frame;
+                let payload = payload.clone();
+                queue.offer(remote_write::Queued { org, server, epoch, first_us, last_us, encoding, payload });
+            }
             let summary = {
                 let mut head = head.lock();
                 let is_news = head.advance(&frame, self.clock.now_us());

@@ -9,12 +9,14 @@
 //! Replicas share the file: before sealing each looks whether it was replaced, and one that meets a value of a key it
 //! does not know reads the file again.
 
+mod carried;
 mod file;
 mod reseal;
 mod rotation;
 #[cfg(test)]
 mod tests;
 
+pub use carried::{CARRIED_LIFE_US, Carried, MAX_CARRIED_BYTES};
 pub(crate) use file::Reached;
 #[cfg(test)]
 pub(crate) use file::Step;

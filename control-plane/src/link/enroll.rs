@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use muster_shared::wire::{self, enroll_service_server::EnrollService};
+use muster_shared::{
+    receipt::ReceiptKey,
+    wire::{self, enroll_service_server::EnrollService},
+};
 use rustls_pki_types::CertificateDer;
 use tokio::{sync::Semaphore, time::timeout};
 use tonic::{Request, Response, Status};
@@ -47,7 +50,8 @@ impl EnrollService for Enroller {
         let origin = Origin { address, request_id: None };
         let request = request.into_inner();
         let previous = previous_identity(&request);
-        let claims = request.host.map(claims).unwrap_or_default();
+        let receipt_key = receipt_key(&request.receipt_key);
+        let claims = HostClaims { receipt_key, ..request.host.map(claims).unwrap_or_default() };
         let identity = context
             .enrollment
             .enroll(&request.join_token, &request.csr_der, &claims, previous.as_ref(), origin, context.clock.now_us())
@@ -65,9 +69,12 @@ impl EnrollService for Enroller {
     async fn renew(&self, request: Request<wire::RenewRequest>) -> Result<Response<wire::RenewResponse>, Status> {
         let context = &self.context;
         let peer = peer_of(request.extensions())?;
-        let csr_der = request.into_inner().csr_der;
-        let identity =
-            context.enrollment.renew(&peer, &csr_der, context.clock.now_us()).await.map_err(|error| status(&error))?;
+        let request = request.into_inner();
+        let identity = context
+            .enrollment
+            .renew(&peer, &request.csr_der, receipt_key(&request.receipt_key), context.clock.now_us())
+            .await
+            .map_err(|error| status(&error))?;
         Ok(Response::new(wire::RenewResponse {
             identity: Some(on_the_wire(identity)),
             command_key: Some(context.identity.signer.public_key()),
@@ -77,7 +84,17 @@ impl EnrollService for Enroller {
 }
 
 fn claims(host: wire::HostClaims) -> HostClaims {
-    HostClaims { hostname: host.hostname, machine_id_sha256: host.machine_id_sha256, agent_version: host.agent_version }
+    HostClaims {
+        hostname: host.hostname,
+        machine_id_sha256: host.machine_id_sha256,
+        agent_version: host.agent_version,
+        receipt_key: None,
+    }
+}
+
+/// Anything that is no key is none: such a host's commands go without receipts.
+fn receipt_key(bytes: &[u8]) -> Option<ReceiptKey> {
+    bytes.try_into().ok()
 }
 
 /// Anything incomplete is no previous identity.

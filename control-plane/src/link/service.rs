@@ -152,7 +152,7 @@ impl Links {
         context.events.publish(org, peer.server_id, EventKind::AgentOnline);
         context.events.publish(org, peer.server_id, EventKind::ServerChanged);
         let host = Host { org, server: peer.server_id, generation, not_after_us: peer.not_after_us, told_live: live };
-        let stream = HostStream::new(context.clone(), host, inbound, outbound, guard);
+        let stream = HostStream::new(context.clone(), (host, peer), inbound, outbound, guard);
         context.streams.spawn(async move {
             let _place = place;
             stream.run().await;

@@ -5,10 +5,11 @@
 //! skipped, and commands wait [`SLOW_READER`] before the stream is ended as too slow (they stay stored). Nothing but the
 //! Welcome is sent before the host has confirmed its generation.
 
-use std::{future, time::Duration};
+use std::{future, sync::Arc, time::Duration};
 
 use muster_shared::{
     id::{OrgId, ServerId},
+    tls::PeerCertificate,
     wire::{self, control_message},
 };
 use tokio::{
@@ -68,6 +69,7 @@ enum Next {
 pub(super) struct HostStream {
     pub(super) context: LinkContext,
     pub(super) host: Host,
+    pub(super) certificate: Arc<PeerCertificate>,
     pub(super) inbound: Inbound,
     pub(super) outbound: mpsc::Sender<Result<wire::ControlMessage, Status>>,
     pub(super) guard: SessionGuard,
@@ -90,7 +92,7 @@ pub(super) struct HostStream {
 impl HostStream {
     pub(super) fn new(
         context: LinkContext,
-        host: Host,
+        (host, certificate): (Host, Arc<PeerCertificate>),
         inbound: Inbound,
         outbound: mpsc::Sender<Result<wire::ControlMessage, Status>>,
         guard: SessionGuard,
@@ -100,6 +102,7 @@ impl HostStream {
             budget: Budget::full(context.clock.now_us()),
             context,
             host,
+            certificate,
             inbound,
             outbound,
             guard,

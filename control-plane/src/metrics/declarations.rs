@@ -24,6 +24,8 @@ const REMEMBERED: usize = 64;
 const REMEMBERED_SERIES: usize = 4096;
 /// Largest stored list, decompressed, in bytes: more than a message of declarations can hold.
 const MAX_STORED_BYTES: usize = 16 * MAX_PAYLOAD_BYTES;
+/// The label that every series of a container has.
+const CONTAINER_LABEL: &str = "container";
 /// zstd's own default.
 const COMPRESSION_LEVEL: i32 = 3;
 
@@ -36,6 +38,8 @@ pub struct Declarations {
     pub stored: Bytes,
     /// Declarations that were not acceptable; their columns mean nothing to anybody.
     pub refused: usize,
+    /// Whether all of it is of containers, which never come back under their numbers.
+    pub is_passing: bool,
     pub(super) shape: Arc<Shape>,
 }
 
@@ -56,7 +60,9 @@ impl Declarations {
         // Series are texts and numbers, which JSON can always hold, and memory is all that compressing needs.
         let plain = serde_json::to_vec(&list).unwrap_or_default();
         let stored = zstd::bulk::compress(&plain, COMPRESSION_LEVEL).unwrap_or_default();
-        Self { sha256: sha256(&plain), stored: stored.into(), refused: 0, shape: Arc::new(Shape::of(&list)) }
+        let is_passing = !list.is_empty() && list.iter().all(|(_, series)| series.labels.contains_key(CONTAINER_LABEL));
+        let shape = Arc::new(Shape::of(&list));
+        Self { sha256: sha256(&plain), stored: stored.into(), refused: 0, is_passing, shape }
     }
 
     fn read(declarations: Vec<wire::SeriesDeclaration>) -> Self {

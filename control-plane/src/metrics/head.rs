@@ -24,7 +24,7 @@ use super::{
 /// all day gets here some day; its stream is then ended once, and the new one declares only what is alive.
 pub const MAX_DECLARED: usize = 4 * metric::MAX_SERIES_PER_HOST;
 
-/// After how long without a frame nothing is taken for stored any more; frames are kept longer than this.
+/// After how long without a frame nothing is taken for stored any more; declarations are kept longer than this.
 const AWAY_US: i64 = 3_600 * 1_000_000;
 
 /// A frame that nothing can be made of. It is acknowledged, so that it is not sent again, and never stored.

@@ -89,6 +89,11 @@ impl Latest {
         self.readings.keys()
     }
 
+    /// Every series with its newest value in its unit.
+    pub fn values(&self) -> impl Iterator<Item = (&Series, f64)> {
+        self.readings.iter().map(|(series, reading)| (series, series.to_unit(reading.newest.1)))
+    }
+
     /// A series' newest value in its unit.
     #[must_use]
     pub fn value(&self, series: &Series) -> Option<f64> {

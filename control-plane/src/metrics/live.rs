@@ -121,11 +121,11 @@ impl Following {
             let own = columns.ticks_us.iter().zip(values).skip(skipped);
             let own: Vec<_> = own.filter_map(|(at_us, value)| Some((*at_us, (*value)?))).collect();
             let before = self.before.get(id).copied().filter(|_| series.kind == SeriesKind::Counter);
-            readings(series, before.into_iter().chain(own.iter().copied()), |at_us, value, _| {
-                if let Ok(point) = points.binary_search_by_key(&at_us, |point| point.at_us) {
-                    points[point].values[place] = scaled(series, value);
+            for reading in readings(series, before.into_iter().chain(own.iter().copied())) {
+                if let Ok(point) = points.binary_search_by_key(&reading.at_us, |point| point.at_us) {
+                    points[point].values[place] = scaled(series, reading.value);
                 }
-            });
+            }
             if let Some(last) = own.last() {
                 self.before.insert(*id, *last);
             }

@@ -8,12 +8,11 @@ use muster_shared::{
 };
 
 use super::{
-    Selection,
+    Budget, MetricStore, Selection,
     group::{Group, Grouped},
-    samples::{Budget, samples},
-    steps::{Bucket, Steps, readings, scaled},
+    steps::{Bucket, MINUTE_US, Steps, scaled},
 };
-use crate::{error::Error, store::Store};
+use crate::error::Error;
 
 /// Most servers of one question.
 pub const MAX_SERVERS: usize = 1000;
@@ -59,14 +58,19 @@ pub struct Asked {
 /// # Errors
 /// [`ErrorKind::Invalid`](crate::error::ErrorKind::Invalid) for more than one answer may hold; [`Error`] when the store
 /// fails.
-pub async fn query(store: &Store, org: OrgId, servers: &[Asked], query: &SeriesQuery) -> Result<Vec<Stepped>, Error> {
+pub async fn query(
+    samples: &MetricStore,
+    org: OrgId,
+    servers: &[Asked],
+    query: &SeriesQuery,
+) -> Result<Vec<Stepped>, Error> {
     if servers.len() > MAX_SERVERS {
         return Err(Error::invalid("too_many_servers", format!("at most {MAX_SERVERS} servers can be asked at once")));
     }
     let (mut budget, mut grouped) = (Budget::of(MAX_SAMPLES), Grouped::default());
     let mut found = Vec::new();
     for asked in servers {
-        let stepped = of_server(store, (org, asked), query, &mut budget).await?;
+        let stepped = of_server(samples, (org, asked), query, &mut budget).await?;
         match &query.group {
             Some(group) => {
                 stepped.into_iter().for_each(|series| grouped.add(group, series));
@@ -103,33 +107,30 @@ fn hold(series: usize, steps: Steps) -> Result<(), Error> {
 }
 
 async fn of_server(
-    store: &Store,
+    samples: &MetricStore,
     (org, asked): (OrgId, &Asked),
     query: &SeriesQuery,
     budget: &mut Budget,
 ) -> Result<Vec<Stepped>, Error> {
     let steps = query.steps;
-    let found = samples(store, (org, asked.server), &query.selection, steps.bounds_us(), budget).await?;
-    let stepped = found.into_iter().filter_map(|(series, points)| {
-        let mut buckets = vec![Bucket::default(); steps.count()];
-        readings(&series, points.into_iter(), |at_us, value, weight| {
-            if let Some(bucket) = steps.place(at_us).and_then(|place| buckets.get_mut(place)) {
-                bucket.add(value, weight);
-            }
-        });
-        Stepped::of(&series, &asked.labels, &buckets)
-    });
+    let found = samples.buckets((org, asked.server), &query.selection, steps, budget).await?;
+    let stepped = found
+        .into_iter()
+        .filter_map(|(series, buckets)| Stepped::of(&series, &asked.labels, (&buckets, steps.step_us)));
     Ok(stepped.collect())
 }
 
 impl Stepped {
     /// `None` where nothing is known of any step.
-    fn of(series: &Series, more: &BTreeMap<String, String>, buckets: &[Bucket]) -> Option<Self> {
-        if buckets.iter().all(|bucket| bucket.weight <= 0.0) {
+    fn of(series: &Series, more: &BTreeMap<String, String>, (buckets, step_us): (&[Bucket], i64)) -> Option<Self> {
+        if buckets.iter().all(|bucket| bucket.weight == 0) {
             return None;
         }
-        let values = |of: fn(&Bucket) -> f64| {
-            let value = |bucket: &Bucket| if bucket.weight > 0.0 { scaled(series, of(bucket)) } else { f64::NAN };
+        // Roll-ups keep seven digits of a rate. Steps that may come from them have no more, wherever they come from.
+        let is_rounded = series.kind == SeriesKind::Counter && step_us >= MINUTE_US;
+        let end = |value: f64| if is_rounded { f64::from(value as f32) } else { value };
+        let values = |of: &dyn Fn(&Bucket) -> f64| {
+            let value = |bucket: &Bucket| if bucket.weight > 0 { scaled(series, of(bucket)) } else { f64::NAN };
             buckets.iter().map(value).collect()
         };
         let mut labels = series.labels.clone();
@@ -138,9 +139,9 @@ impl Stepped {
             metric: series.name.clone(),
             labels,
             unit: unit(&series.name, series.kind),
-            min: values(|bucket| bucket.min),
-            avg: values(|bucket| bucket.sum / bucket.weight),
-            max: values(|bucket| bucket.max),
+            min: values(&|bucket| end(bucket.min)),
+            avg: values(&|bucket| bucket.mean(series.kind).unwrap_or(f64::NAN)),
+            max: values(&|bucket| end(bucket.max)),
         })
     }
 

@@ -35,10 +35,16 @@ impl Selection {
             ));
         }
         if selection.metrics.len() > MAX_METRICS || selection.labels.len() > MAX_LABELS {
-            let detail = format!("at most {MAX_METRICS} metrics and {MAX_LABELS} labels can be asked for at once");
-            return Err(Error::invalid("too_many_metrics", detail));
+            return Err(Self::too_many());
         }
         Ok(selection)
+    }
+
+    /// What is told of more than [`MAX_METRICS`] or [`MAX_LABELS`].
+    #[must_use]
+    pub fn too_many() -> Error {
+        let detail = format!("at most {MAX_METRICS} metrics and {MAX_LABELS} labels can be asked for at once");
+        Error::invalid("too_many_metrics", detail)
     }
 
     /// Whether `series` is asked for.
@@ -46,6 +52,11 @@ impl Selection {
     pub fn takes(&self, series: &Series) -> bool {
         self.metrics.contains(&series.name)
             && self.labels.iter().all(|(label, value)| series.labels.get(label) == Some(value))
+    }
+
+    /// The labels that series must have.
+    pub(super) fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// The metrics' names.

@@ -1,6 +1,6 @@
 //! A range of time cut into steps, and what a series was in each of them. Pure.
 
-use muster_shared::metric::{Series, SeriesKind, rate_per_second};
+use muster_shared::metric::{Series, SeriesKind, grown, rate_per_second};
 
 use crate::error::Error;
 
@@ -110,60 +110,90 @@ impl Steps {
 }
 
 /// What a series was over some time: every sample of a gauge weighs one, a counter's rate weighs its microseconds.
+///
+/// Sums are whole numbers, so that they are the same however the time was taken apart.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bucket {
     pub min: f64,
     pub max: f64,
-    pub sum: f64,
+    /// Of a gauge's integers, or what a counter grew.
+    pub sum: i128,
     /// 0 where nothing is known.
-    pub weight: f64,
+    pub weight: i64,
 }
 
 impl Default for Bucket {
     fn default() -> Self {
-        Self { min: f64::INFINITY, max: f64::NEG_INFINITY, sum: 0.0, weight: 0.0 }
+        Self { min: f64::INFINITY, max: f64::NEG_INFINITY, sum: 0, weight: 0 }
     }
 }
 
 impl Bucket {
-    /// Takes in a value.
-    pub fn add(&mut self, value: f64, weight: f64) {
-        self.merge(&Self { min: value, max: value, sum: value * weight, weight });
+    /// Takes in a value, or a rate made over `weight` microseconds.
+    pub fn add(&mut self, value: f64, sum: i128, weight: i64) {
+        self.merge(&Self { min: value, max: value, sum, weight });
     }
 
     /// Takes in what is known of other parts of the same time.
     pub fn merge(&mut self, other: &Self) {
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
-        self.sum += other.sum;
-        self.weight += other.weight;
+        self.sum = self.sum.saturating_add(other.sum);
+        self.weight = self.weight.saturating_add(other.weight);
     }
 
-    /// The mean by weight; `None` where nothing is known.
+    /// Takes in a reading.
+    pub fn take(&mut self, reading: &Reading) {
+        self.add(reading.value, reading.sum, reading.weight);
+    }
+
+    /// The mean by weight, a counter's per second; `None` where nothing is known.
     #[must_use]
-    pub fn mean(&self) -> Option<f64> {
-        (self.weight > 0.0).then(|| self.sum / self.weight)
+    pub fn mean(&self, kind: SeriesKind) -> Option<f64> {
+        let per = match kind {
+            SeriesKind::Gauge => 1.0,
+            SeriesKind::Counter => SECOND_US as f64,
+        };
+        (self.weight > 0).then(|| self.sum as f64 * per / self.weight as f64)
     }
 }
 
-/// Puts points into buckets: `take(time, bucket)` is called once a value, in the order of the points.
-///
-/// `points` are a series' integers in order of time; a counter's first point is only what the next is compared with.
-pub fn readings(series: &Series, points: impl Iterator<Item = (i64, i64)>, mut take: impl FnMut(i64, f64, f64)) {
-    match series.kind {
-        SeriesKind::Gauge => points.for_each(|(at_us, value)| take(at_us, value as f64, 1.0)),
-        SeriesKind::Counter => {
-            let mut before: Option<(i64, i64)> = None;
-            for after in points {
-                if let Some(before) = before.filter(|before| after.0 - before.0 <= MAX_RATE_GAP_US)
-                    && let Some(rate) = rate_per_second(before, after)
-                {
-                    take(after.0, rate, (after.0 - before.0) as f64);
-                }
-                before = Some(after);
+/// What one sample says: a gauge's integer, or a counter's rate since the sample before.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reading {
+    pub at_us: i64,
+    pub value: f64,
+    pub sum: i128,
+    pub weight: i64,
+}
+
+/// Makes readings of a series' integers, given in order of time; a counter's first is only what the next is compared
+/// with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reader {
+    before: Option<(i64, i64)>,
+}
+
+impl Reader {
+    /// What the next point says, if anything.
+    pub fn read(&mut self, kind: SeriesKind, after: (i64, i64)) -> Option<Reading> {
+        let (at_us, integer) = after;
+        match kind {
+            SeriesKind::Gauge => Some(Reading { at_us, value: integer as f64, sum: i128::from(integer), weight: 1 }),
+            SeriesKind::Counter => {
+                let before = self.before.replace(after)?;
+                let weight = at_us.saturating_sub(before.0);
+                let value = rate_per_second(before, after).filter(|_| weight <= MAX_RATE_GAP_US)?;
+                Some(Reading { at_us, value, sum: i128::from(grown(before.1, integer)), weight })
             }
         }
     }
+}
+
+/// The readings of `points`, a series' integers in order of time.
+pub fn readings(series: &Series, points: impl Iterator<Item = (i64, i64)>) -> impl Iterator<Item = Reading> {
+    let (kind, mut reader) = (series.kind, Reader::default());
+    points.filter_map(move |point| reader.read(kind, point))
 }
 
 /// `integer`s of `series` in its unit.
@@ -196,11 +226,11 @@ mod tests {
 
     fn collected(series: &Series, points: &[(i64, i64)], steps: Steps) -> Vec<Bucket> {
         let mut buckets = vec![Bucket::default(); steps.count()];
-        readings(series, points.iter().copied(), |at_us, value, weight| {
-            if let Some(place) = steps.place(at_us) {
-                buckets[place].add(value, weight);
+        for reading in readings(series, points.iter().copied()) {
+            if let Some(place) = steps.place(reading.at_us) {
+                buckets[place].take(&reading);
             }
-        });
+        }
         buckets
     }
 
@@ -244,9 +274,10 @@ mod tests {
         let points = [(0, 0), (1, 100), (2, 150), (200, 10_000), (201, 10_004)].map(|(s, v)| (s * SECOND_US, v));
         let steps = Steps::new(0, 209 * SECOND_US, Some(10 * SECOND_US)).expect("good");
         let buckets = collected(&series(SeriesKind::Counter), &points, steps);
-        assert_eq!((buckets[0].min, buckets[0].max, buckets[0].mean()), (50.0, 100.0, Some(75.0)));
-        assert!(buckets[1..20].iter().all(|bucket| bucket.mean().is_none()));
-        assert_eq!(buckets[20].mean(), Some(4.0), "the gap itself made no rate");
+        let mean = |bucket: &Bucket| bucket.mean(SeriesKind::Counter);
+        assert_eq!((buckets[0].min, buckets[0].max, mean(&buckets[0])), (50.0, 100.0, Some(75.0)));
+        assert!(buckets[1..20].iter().all(|bucket| mean(bucket).is_none()));
+        assert_eq!(mean(&buckets[20]), Some(4.0), "the gap itself made no rate");
     }
 
     proptest! {
@@ -260,22 +291,20 @@ mod tests {
             let steps = Steps::new(0, DAY_US - 1, Some(DAY_US)).expect("good");
             let [bucket] = collected(&series(SeriesKind::Counter), &points, steps)[..] else { panic!("one step") };
             let expected = grown[1..].iter().sum::<i64>() as f64 / (grown.len() - 1) as f64;
-            prop_assert!((bucket.mean().expect("known") - expected).abs() <= expected * 1e-9);
+            prop_assert!((bucket.mean(SeriesKind::Counter).expect("known") - expected).abs() <= expected * 1e-9);
         }
 
         #[test]
-        fn parts_together_are_the_whole(values in prop::collection::vec(-1e9..1e9, 1..50), cut in 0usize..50) {
-            let of = |values: &[f64]| {
+        fn parts_together_are_the_whole(values in prop::collection::vec(any::<i64>(), 1..50), cut in 0usize..50) {
+            let of = |values: &[i64]| {
                 let mut bucket = Bucket::default();
-                values.iter().for_each(|value| bucket.add(*value, 1.0));
+                values.iter().for_each(|value| bucket.add(*value as f64, i128::from(*value), 1));
                 bucket
             };
             let cut = cut.min(values.len());
             let mut parts = of(&values[..cut]);
             parts.merge(&of(&values[cut..]));
-            let whole = of(&values);
-            prop_assert_eq!((parts.min, parts.max, parts.weight), (whole.min, whole.max, whole.weight));
-            prop_assert!((parts.sum - whole.sum).abs() < 1e-3);
+            prop_assert_eq!(parts, of(&values));
         }
     }
 }

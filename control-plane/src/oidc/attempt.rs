@@ -6,19 +6,17 @@ use ring::{
     digest::{SHA256, digest},
     rand::{SecureRandom as _, SystemRandom},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, ErrorKind},
-    keyring::{CONTROL, Keyring},
+    keyring::{CARRIED_LIFE_US, CONTROL, Carried},
 };
 
 /// Time for a person to sign in there, and then to enter their second factor's code here.
-pub const ATTEMPT_LIFE_US: i64 = 10 * 60 * 1_000_000;
+pub const ATTEMPT_LIFE_US: i64 = CARRIED_LIFE_US;
 /// Longest path to go to afterwards, in bytes.
 const MAX_RETURN_BYTES: usize = 512;
-/// Longest cookie looked at, in bytes.
-const MAX_SEALED_BYTES: usize = 4096;
 const SECRET_BYTES: usize = 32;
 
 /// An attempt to sign in: what the provider must bring back, or its answer is for somebody else.
@@ -39,24 +37,16 @@ pub(super) struct Half {
     begun_at_us: i64,
 }
 
-/// Something that is only good for a while.
-pub(super) trait Passing: Serialize + DeserializeOwned {
-    /// Keeps one from being taken for another.
-    const COLUMN: &'static str;
-
-    fn begun_at_us(&self) -> i64;
-}
-
-impl Passing for Attempt {
-    const COLUMN: &'static str = "attempt";
+impl Carried for Attempt {
+    const PLACE: Place<'static> = place("attempt");
 
     fn begun_at_us(&self) -> i64 {
         self.begun_at_us
     }
 }
 
-impl Passing for Half {
-    const COLUMN: &'static str = "half";
+impl Carried for Half {
+    const PLACE: Place<'static> = place("half");
 
     fn begun_at_us(&self) -> i64 {
         self.begun_at_us
@@ -95,27 +85,7 @@ impl Half {
     }
 }
 
-/// `what` as a browser carries it.
-///
-/// # Errors
-/// [`Error`] where it can't be sealed.
-pub(super) fn seal<T: Passing>(keyring: &Keyring, what: &T) -> Result<String, Error> {
-    let plain = serde_json::to_vec(what).map_err(Error::internal)?;
-    Ok(BASE64_URL_SAFE_NO_PAD.encode(keyring.seal(&place(T::COLUMN), &plain).map_err(Error::internal)?))
-}
-
-/// What a browser brings back; `None` for what we did not give it, or not lately.
-pub(super) fn open<T: Passing>(keyring: &Keyring, carried: &str, now_us: i64) -> Option<T> {
-    if carried.len() > MAX_SEALED_BYTES {
-        return None;
-    }
-    let sealed = BASE64_URL_SAFE_NO_PAD.decode(carried).ok()?;
-    let plain = keyring.open(&place(T::COLUMN), &sealed).ok()?;
-    let what: T = serde_json::from_slice(&plain).ok()?;
-    (0..ATTEMPT_LIFE_US).contains(&now_us.saturating_sub(what.begun_at_us())).then_some(what)
-}
-
-fn place(column: &'static str) -> Place<'static> {
+const fn place(column: &'static str) -> Place<'static> {
     Place { organization: CONTROL, table: "oidc", row: "cookie", column }
 }
 
@@ -143,23 +113,18 @@ pub(super) fn stale() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keyring::Keyring;
 
     #[test]
-    fn what_a_browser_carries_is_ours_and_passes() {
+    fn an_attempt_is_carried_and_never_taken_for_a_proof() {
         let keyring = Keyring::of_key(1);
         let attempt = Attempt::begin(Some("/servers?status=running"), 1_000).expect("begun");
-        let carried = seal(&keyring, &attempt).expect("sealed");
-        let opened: Attempt = open(&keyring, &carried, 1_001).expect("ours");
+        let carried = attempt.seal(&keyring).expect("sealed");
+        let opened = Attempt::open(&keyring, &carried, 1_001).expect("ours");
         assert_eq!((opened.state, opened.return_to.as_str()), (attempt.state.clone(), "/servers?status=running"));
-        assert!(open::<Attempt>(&keyring, &carried, 1_000 + ATTEMPT_LIFE_US).is_none(), "too late");
-        assert!(open::<Attempt>(&keyring, &carried, 999).is_none(), "before it began");
-        assert!(open::<Attempt>(&Keyring::of_key(2), &carried, 1_001).is_none(), "another's");
-        assert!(open::<Half>(&keyring, &carried, 1_001).is_none(), "an attempt is no proof");
-        let half = seal(&keyring, &Half::new(UserId::generate(), 1_000)).expect("sealed");
-        assert!(open::<Attempt>(&keyring, &half, 1_001).is_none());
-        for text in ["", "e30", "=", &"a".repeat(MAX_SEALED_BYTES + 1)] {
-            assert!(open::<Attempt>(&keyring, text, 1_001).is_none());
-        }
+        assert!(Half::open(&keyring, &carried, 1_001).is_none(), "an attempt is no proof");
+        let half = Half::new(UserId::generate(), 1_000).seal(&keyring).expect("sealed");
+        assert!(Attempt::open(&keyring, &half, 1_001).is_none());
         for secret in [&attempt.state, &attempt.nonce, &attempt.verifier] {
             assert!(secret.len() >= 43 && !carried.contains(secret.as_str()));
         }

@@ -10,14 +10,13 @@ use http::{
 };
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper_util::rt::TokioIo;
-use muster_shared::tls;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use rustls_pki_types::{CertificateDer, ServerName};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::dial::{DialError, Dialler};
+use crate::dial::{DialError, Dialler, trusting};
 
 /// Time for a whole answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -66,16 +65,7 @@ impl Fetch {
     /// # Errors
     /// When one of them is no certificate.
     pub(super) fn new(dialler: Dialler, authorities: &[CertificateDer<'static>]) -> Result<Self, rustls::Error> {
-        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        for authority in authorities {
-            roots.add(authority.clone())?;
-        }
-        let mut tls = ClientConfig::builder_with_provider(tls::crypto())
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { dialler, tls: Arc::new(tls) })
+        Ok(Self { dialler, tls: Arc::new(trusting(authorities)?) })
     }
 
     /// What `url` answers with a success.

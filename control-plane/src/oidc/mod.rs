@@ -14,7 +14,7 @@ pub use attempt::ATTEMPT_LIFE_US;
 
 use std::sync::Arc;
 
-use attempt::{Attempt, Half, open, seal, stale};
+use attempt::{Attempt, Half, stale};
 use fetch::Fetch;
 use provider::{Provider, ProviderError};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -24,7 +24,7 @@ use crate::{
     config::OidcSettings,
     dial::Dialler,
     error::{Error, ErrorKind},
-    keyring::Keyring,
+    keyring::{Carried as _, Keyring},
     percent,
     store::Store,
     user_sessions::{Browser, Opened, UserSessions},
@@ -134,7 +134,7 @@ impl Oidc {
             ("code_challenge_method", "S256"),
         ]);
         let joint = if endpoint.contains('?') { '&' } else { '?' };
-        Ok(Begun { url: format!("{endpoint}{joint}{query}"), cookie: seal(&shared.keyring, &attempt)? })
+        Ok(Begun { url: format!("{endpoint}{joint}{query}"), cookie: attempt.seal(&shared.keyring)? })
     }
 
     /// Signs in whom the provider sent back, in the browser that carries `cookie`.
@@ -151,7 +151,7 @@ impl Oidc {
         now_us: i64,
     ) -> Result<Finished, Error> {
         let shared = self.shared()?;
-        let attempt: Attempt = cookie.and_then(|it| open(&shared.keyring, it, now_us)).ok_or_else(stale)?;
+        let attempt = cookie.and_then(|it| Attempt::open(&shared.keyring, it, now_us)).ok_or_else(stale)?;
         if returned.state.as_deref() != Some(attempt.state.as_str()) {
             return Err(stale());
         }
@@ -165,7 +165,7 @@ impl Oidc {
         let account = shared.account(returned, &attempt, browser, now_us).await?;
         shared.tries.succeeded(counted);
         if account.has_totp {
-            let cookie = seal(&shared.keyring, &Half::new(account.id, now_us))?;
+            let cookie = Half::new(account.id, now_us).seal(&shared.keyring)?;
             return Ok(Finished::HalfWay { cookie, return_to: attempt.return_to });
         }
         let opened = shared.user_sessions.open(&account, MEANS, browser, now_us).await?;
@@ -185,7 +185,7 @@ impl Oidc {
         now_us: i64,
     ) -> Result<Opened, Error> {
         let shared = self.shared()?;
-        let half: Half = cookie.and_then(|it| open(&shared.keyring, it, now_us)).ok_or_else(stale)?;
+        let half = cookie.and_then(|it| Half::open(&shared.keyring, it, now_us)).ok_or_else(stale)?;
         let account = shared.store.account(half.user_id).await?.ok_or_else(stale)?;
         let counted = Try::new(&account.name, browser.origin.address);
         shared.tries.begin(counted, now_us)?;

@@ -10,7 +10,7 @@ mod through_agent;
 use std::sync::Arc;
 
 use muster_shared::{
-    facts::Facts,
+    facts::Os,
     id::ServerId,
     preflight::{CheckResult, PreflightReport},
 };
@@ -125,12 +125,11 @@ impl Run {
         self.progress.send("check", check);
     }
 
-    fn os_info(&self, facts: &Facts) {
-        let os = &facts.os;
+    fn os_info(&self, os: &Os, arch: &str) {
         let support = os.support_tier;
         self.progress.send(
             "os_info",
-            json!({ "name": os.name, "version": os.version, "arch": facts.arch, "id": os.id, "support_tier": support }),
+            json!({ "name": os.name, "version": os.version, "arch": arch, "id": os.id, "support_tier": support }),
         );
     }
 }

@@ -46,7 +46,7 @@ impl Preflight {
             Err(EntranceError::Record(error)) => return Err(error),
         };
         run.check(&login);
-        Ok(PreflightReport { checked_at_us: 0, checks: vec![login] })
+        Ok(PreflightReport { checked_at_us: 0, checks: vec![login], system: None })
     }
 
     async fn probe(&self, run: &Run, target: &SshTarget, session: &Session) -> Result<PreflightReport> {
@@ -76,7 +76,7 @@ impl Preflight {
         };
         let now_us = self.clock.now_us();
         if let Ok(facts) = serde_json::from_str::<Facts>(&lines) {
-            run.os_info(&facts);
+            run.os_info(&facts.os, &facts.arch);
             self.servers.record_facts(run.act.org_id, run.server, lines.as_bytes(), now_us, now_us).await?;
         }
         Ok(mode)
@@ -115,7 +115,7 @@ mod tests {
         let check = CheckResult::failed(CheckName::DockerInstalled, "no docker", "install it");
         let line = serde_json::json!({ "event": "check", "data": check }).to_string();
         assert!(matches!(told(&RunEvent::Line(line)), Some(Told::Check(read)) if read == check));
-        let report = PreflightReport { checked_at_us: 5, checks: vec![check] };
+        let report = PreflightReport { checked_at_us: 5, checks: vec![check], system: None };
         let line = serde_json::json!({ "event": "complete", "data": report }).to_string();
         assert!(matches!(told(&RunEvent::Line(line)), Some(Told::Complete(read)) if read == report));
         assert!(told(&RunEvent::Line("warning: locale".into())).is_none());

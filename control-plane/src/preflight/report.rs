@@ -56,7 +56,7 @@ mod tests {
             CheckResult::warning(CheckName::Specifications, "2 cores", "add two"),
             CheckResult::failed(CheckName::DockerInstalled, "no docker", "install it"),
         ];
-        PreflightReport { checked_at_us: 1, checks }
+        PreflightReport { checked_at_us: 1, checks, system: None }
     }
 
     #[test]

@@ -22,15 +22,27 @@ const TTL_US: i64 = 60 * 1_000_000;
 impl Preflight {
     pub(super) async fn through_agent(&self, run: &Run) -> Result<PreflightReport> {
         run.progress.status("connecting", "Asking the server's agent...");
-        if let Some((facts, _)) = self.servers.facts(run.act.org_id, run.server).await? {
-            run.os_info(&facts);
-        }
+        let knows_os = self.tell_os(run).await?;
         let username = run.target.as_ref().map(|target| target.username.to_string()).unwrap_or_default();
         let body = CommandBody::Preflight(PreflightArgs { username, ..PreflightArgs::default() });
         let act = run.act.at(self.clock.now_us());
         let command = self.commands.submit(&act, run.server, body, TTL_US).await?;
         let (login, ended) = tokio::join!(self.log_in(run), self.follow(run, &command));
-        Ok(report::judged(outcome(&ended?)?, login?))
+        let report = outcome(&ended?)?;
+        // A host that has just connected may send its facts after its first checks.
+        if let (false, Some(system)) = (knows_os, &report.system) {
+            run.os_info(&system.os, &system.arch);
+        }
+        Ok(report::judged(report, login?))
+    }
+
+    /// Tells of the operating system, where the facts are here; answers whether they are.
+    async fn tell_os(&self, run: &Run) -> Result<bool> {
+        let facts = self.servers.facts(run.act.org_id, run.server).await?;
+        if let Some((facts, _)) = &facts {
+            run.os_info(&facts.os, &facts.arch);
+        }
+        Ok(facts.is_some())
     }
 
     /// Logs in as a deployment would; `None` where no login is known.

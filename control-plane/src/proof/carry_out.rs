@@ -19,7 +19,7 @@ use crate::{
 /// How long a change may wait for its host: it is connected, and nobody wants it to be made tomorrow.
 const TTL_US: i64 = 60 * 1_000_000;
 /// The word with which a host says that it waits for a confirmation.
-const AWAITING: &str = "awaiting_confirmation";
+pub(crate) const AWAITING: &str = "awaiting_confirmation";
 
 /// What became of a change.
 #[derive(Debug, Clone)]

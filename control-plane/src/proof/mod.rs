@@ -12,6 +12,7 @@
 
 mod carry_out;
 
+pub(crate) use carry_out::AWAITING;
 pub use carry_out::{Confirmation, Made};
 
 use std::time::Duration;
@@ -28,8 +29,8 @@ use crate::{
     ssh::{Connector, Entrance, EntranceError, SshError},
 };
 
-/// How long the way in may take to be proven. A host waits 45 s for the confirmation, its own steps included.
-pub const PROVE_WITHIN: Duration = Duration::from_secs(25);
+/// How long the way in may take to be proven. A host waits 35 s for the confirmation, its own steps included.
+pub const PROVE_WITHIN: Duration = Duration::from_secs(20);
 /// How long to wait before another try: a server that reads its configuration anew may refuse for a moment.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Tries that reached the host and were refused at the login count against us there: fail2ban shuts out after three.

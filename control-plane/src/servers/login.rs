@@ -13,7 +13,9 @@ use crate::{
     audit::{Action, Record},
     error::{Error, ErrorKind},
     events::EventKind,
+    ssh_key_rotations::Turn,
     ssh_keys,
+    store::Switched,
 };
 
 /// A login that is to replace a server's, and the server as it was then.
@@ -23,6 +25,14 @@ pub struct LoginChange {
     login: SshLogin,
     /// The server, to be entered with the new login.
     pub target: SshTarget,
+}
+
+impl LoginChange {
+    /// The key pair that the server is recorded with.
+    #[must_use]
+    pub fn key_pair_before(&self) -> Option<SshKeyPairId> {
+        self.row.auth.key_pair
+    }
 }
 
 impl Servers {
@@ -102,11 +112,33 @@ impl Servers {
         secrets::open(&self.keyring, org, row.id, &row.auth, pair_key).map_err(Error::internal)
     }
 
-    pub(super) async fn require_key_pair(&self, org: OrgId, login: Option<&SshLogin>) -> Result<()> {
-        match login.and_then(SshLogin::key_pair) {
-            Some(pair) => self.store.ssh_key_pair(org, pair).await?.map(drop).ok_or_else(ssh_keys::not_found),
-            None => Ok(()),
+    /// The key pair of `login` must be there. One that is being rotated is no longer given to servers; that this may come
+    /// a moment late is made up for when the rotation ends.
+    pub(crate) async fn require_key_pair(&self, org: OrgId, login: Option<&SshLogin>) -> Result<()> {
+        let Some(pair) = login.and_then(SshLogin::key_pair) else { return Ok(()) };
+        self.store.ssh_key_pair(org, pair).await?.ok_or_else(ssh_keys::not_found)?;
+        if self.store.is_key_pair_rotating(org, pair).await? {
+            let detail = "this key pair is being replaced by a new one: use that";
+            return Err(Error::new(ErrorKind::Precondition, "key_pair_rotating", detail));
         }
+        Ok(())
+    }
+
+    /// Makes a key pair's key the login, while the turn that asks for it is held.
+    ///
+    /// # Errors
+    /// [`Error`] when the store fails: then it is not known whether it was done.
+    pub async fn switch_to_new_key(&self, act: &Act, turn: &Turn, change: LoginChange) -> Result<Switched> {
+        let LoginChange { mut row, login, .. } = change;
+        let (org, id, before) = (act.org_id, row.id, row.clone());
+        row.auth = secrets::seal(&self.keyring, org, id, &login).map_err(Error::internal)?;
+        let record = Record::new(act, Action::ServerKeyRotated, id, &row.name)
+            .change(&before.shown(), &row.shown_beside(&before));
+        let switched = self.store.switch_to_new_key(turn, &row, &record).await?;
+        if switched == Switched::Done {
+            self.events.publish(org, id, EventKind::ServerChanged);
+        }
+        Ok(switched)
     }
 
     async fn auth_of(&self, org: OrgId, login: &SshLogin) -> Result<SshAuth> {

@@ -2,6 +2,7 @@
 
 mod connection;
 mod facts;
+mod known_facts;
 mod login;
 mod names;
 mod row;
@@ -14,6 +15,7 @@ pub use connection::{
     Addresses, Connection, ConnectionPatch, DEFAULT_SSH_PORT, SshAccount, SshAuth, SshLogin, SshTarget,
 };
 pub use facts::{FactsKept, FactsRow};
+use known_facts::KnownFacts;
 pub use login::LoginChange;
 pub use names::{
     ContainerRef, Description, EnvironmentName, Fingerprint, HostName, IdempotencyKey, InvalidName, KeyPairName, Label,
@@ -29,6 +31,8 @@ pub use server::{
 pub(crate) use status::words;
 pub use status::{AddressChoice, AgentStatus, AuthMethod, ConnectionOutcome, HealthStatus, ServerStatus, SudoMode};
 
+use std::sync::Arc;
+
 use muster_shared::{
     facts::Facts,
     id::{OrgId, ServerId},
@@ -42,9 +46,9 @@ use crate::{
     audit::{Action, Record},
     error::{Error, ErrorKind},
     events::{EventKind, Events},
-    filter::{Candidate, Filter},
+    filter::{Candidate, Column, Filter},
     keyring::Keyring,
-    store::{Store, StoreError},
+    store::{FactsCell, Store, StoreError},
 };
 
 /// How often an update starts over when somebody else changed the same server meanwhile.
@@ -58,13 +62,14 @@ pub struct Servers {
     store: Store,
     keyring: Keyring,
     events: Events,
+    known_facts: KnownFacts,
 }
 
 impl Servers {
     /// The servers in `store`, whose secrets `keyring` opens.
     #[must_use]
     pub fn new(store: Store, keyring: Keyring, events: Events) -> Self {
-        Self { store, keyring, events }
+        Self { store, keyring, events, known_facts: KnownFacts::default() }
     }
 
     /// Makes a server that is reached over SSH. The same key with the same server answers the one made before.
@@ -149,10 +154,15 @@ impl Servers {
         let limit = page.limit.clamp(1, MAX_PAGE) as usize;
         let (mut skip, mut found, mut position) = (page.skip, Vec::new(), None);
         loop {
-            let wanted = (asked.columns(), asked.facts_with());
-            let scanned = self.store.scan_servers(org, page.status, wanted, position.as_ref()).await?;
-            for server in scanned.servers() {
-                let (id, cells) = server?;
+            let scanned = self.store.scan_servers(org, page.status, asked.columns(), position.as_ref()).await?;
+            let mut servers = scanned.servers().collect::<std::result::Result<Vec<_>, _>>()?;
+            let facts = self.facts_of(org, asked, &servers).await?;
+            for ((_, cells), lines) in servers.iter_mut().zip(&facts) {
+                if let Some(cell) = asked.place(Column::Facts).and_then(|place| cells.get_mut(place)) {
+                    *cell = lines;
+                }
+            }
+            for (id, cells) in servers {
                 if !asked.matches(&Candidate::new(asked.columns(), cells), now_us) {
                 } else if skip > 0 {
                     skip -= 1;
@@ -168,6 +178,14 @@ impl Servers {
                 None => return Ok(self.store.servers_by_id(org, &found).await?),
             }
         }
+    }
+
+    /// The lines of the facts of `scanned`, in its order, where `asked` needs them.
+    async fn facts_of(&self, org: OrgId, asked: &Filter, scanned: &[(ServerId, Vec<&str>)]) -> Result<Vec<Arc<str>>> {
+        let Some(place) = asked.place(Column::Facts) else { return Ok(Vec::new()) };
+        let cells = scanned.iter().map(|(id, cells)| (*id, cells.get(place).copied().unwrap_or_default()));
+        let cells: Vec<_> = cells.map(|(id, cell)| (id, FactsCell::of(cell))).collect();
+        Ok(self.known_facts.lines(&self.store, org, &cells).await?)
     }
 
     /// Changes what `patch` names.

@@ -42,6 +42,8 @@ pub struct Server {
     pub detected: Detected,
     pub facts_collected_at_us: Option<i64>,
     pub preflight: Option<PreflightRecord>,
+    /// How many of a hundred parts of the hardening profile hold, as its host last told.
+    pub hardening_score: Option<u8>,
     pub agent: Agent,
     /// What the last check found; `None` before the first.
     pub health_record: Option<HealthRecord>,

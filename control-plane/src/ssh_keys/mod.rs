@@ -34,6 +34,14 @@ const MAX_AT_ONCE: usize = 2;
 
 type Result<T> = std::result::Result<T, Error>;
 
+/// A key pair that was made and is kept nowhere yet.
+pub(crate) struct Made {
+    pub(crate) pair: SshKeyPair,
+    /// The private part for the pair's row.
+    pub(crate) sealed: Vec<u8>,
+    pub(crate) private_key: Zeroizing<String>,
+}
+
 /// The key pairs of every organisation. Clones share the store.
 #[derive(Debug, Clone)]
 pub struct SshKeyPairs {
@@ -55,12 +63,26 @@ impl SshKeyPairs {
     /// [`ErrorKind::Invalid`] for a key that can't be read or is too weak; [`ErrorKind::Conflict`] when the name is
     /// taken; [`ErrorKind::Exhausted`] while others are being made, or when there are [`MAX_KEY_PAIRS`].
     pub async fn create(&self, act: &Act, new: NewKeyPair) -> Result<(SshKeyPair, Option<Zeroizing<String>>)> {
+        let made_here = matches!(new.source, KeySource::Generate(_));
+        let Made { pair, sealed, private_key } = self.make(act, new).await?;
+        let record = Record::new(act, Action::SshKeyPairCreated, pair.id, &pair.name).after(pair.shown());
+        match self.store.insert_ssh_key_pair(&pair, &sealed, MAX_KEY_PAIRS, &record).await {
+            Ok(true) => Ok((pair, made_here.then_some(private_key))),
+            Ok(false) => Err(too_many()),
+            Err(error @ StoreError::Conflict(_)) => Err(name_taken(&pair).because(error)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes or takes in a key pair and keeps nothing of it: that is the caller's.
+    ///
+    /// # Errors
+    /// As [`Self::create`], but for what the store says.
+    pub(crate) async fn make(&self, act: &Act, new: NewKeyPair) -> Result<Made> {
         let NewKeyPair { name, description, source } = new;
-        let made_here = matches!(source, KeySource::Generate(_));
         let material = self.material(source, name.to_string()).await?;
         let id = SshKeyPairId::generate();
-        let org = act.org_id.to_string();
-        let row = id.to_string();
+        let (org, row) = (act.org_id.to_string(), id.to_string());
         let sealed = self.keyring.seal(&place(&org, &row), material.private_key.as_bytes()).map_err(Error::internal)?;
         let pair = SshKeyPair {
             id,
@@ -70,19 +92,11 @@ impl SshKeyPairs {
             public_key: material.public_key,
             fingerprint: material.fingerprint,
             used_by: 0,
+            has_rotation: false,
             created_at_us: act.at_us,
             updated_at_us: act.at_us,
         };
-        let record = Record::new(act, Action::SshKeyPairCreated, id, &pair.name).after(pair.shown());
-        match self.store.insert_ssh_key_pair(&pair, &sealed, MAX_KEY_PAIRS, &record).await {
-            Ok(true) => Ok((pair, made_here.then_some(material.private_key))),
-            Ok(false) => {
-                let detail = format!("an organization has at most {MAX_KEY_PAIRS} key pairs: delete those not in use");
-                Err(Error::new(ErrorKind::Exhausted, "too_many_key_pairs", detail))
-            }
-            Err(error @ StoreError::Conflict(_)) => Err(name_taken(&pair).because(error)),
-            Err(error) => Err(error.into()),
-        }
+        Ok(Made { pair, sealed, private_key: material.private_key })
     }
 
     /// The key pair `id`, without its private part.
@@ -129,7 +143,7 @@ impl SshKeyPairs {
     /// Deletes a key pair that no server is entered with.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`]; [`ErrorKind::Precondition`] while servers use it.
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Precondition`] while servers use it, or a rotation needs it.
     pub async fn delete(&self, act: &Act, id: SshKeyPairId) -> Result<()> {
         let pair = self.get(act.org_id, id).await?;
         let record = Record::new(act, Action::SshKeyPairDeleted, id, &pair.name).before(pair.shown());
@@ -139,6 +153,11 @@ impl SshKeyPairs {
             Deletion::InUse => {
                 let detail = "servers are entered with this key pair: give them another login first";
                 Err(Error::new(ErrorKind::Precondition, "key_pair_in_use", detail))
+            }
+            Deletion::Rotating => {
+                let detail = "a rotation from or to this key pair is under way, or left servers behind that still let \
+                              the old key in: wait for it, or rotate the old pair again";
+                Err(Error::new(ErrorKind::Precondition, "key_pair_rotating", detail))
             }
         }
     }
@@ -191,6 +210,11 @@ fn place<'a>(organization: &'a str, row: &'a str) -> Place<'a> {
     Place { organization, table: "ssh_key_pairs", row, column: "private_key_sealed" }
 }
 
-fn name_taken(pair: &SshKeyPair) -> Error {
+pub(crate) fn too_many() -> Error {
+    let detail = format!("an organization has at most {MAX_KEY_PAIRS} key pairs: delete those not in use");
+    Error::new(ErrorKind::Exhausted, "too_many_key_pairs", detail)
+}
+
+pub(crate) fn name_taken(pair: &SshKeyPair) -> Error {
     Error::new(ErrorKind::Conflict, "name_taken", format!("there is a key pair named {} already", pair.name))
 }

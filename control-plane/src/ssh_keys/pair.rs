@@ -50,6 +50,8 @@ pub struct SshKeyPair {
     pub fingerprint: String,
     /// How many servers are entered with it.
     pub used_by: u64,
+    /// Whether a rotation from or to it is on record.
+    pub has_rotation: bool,
     pub created_at_us: i64,
     pub updated_at_us: i64,
 }
@@ -68,7 +70,7 @@ impl SshKeyPair {
     }
 
     /// The pair as the audit record shows it.
-    pub(super) fn shown(&self) -> Value {
+    pub(crate) fn shown(&self) -> Value {
         json!({
             "name": self.name.as_str(),
             "description": self.description.as_str(),
@@ -107,6 +109,7 @@ mod tests {
             public_key: String::new(),
             fingerprint: String::new(),
             used_by: 0,
+            has_rotation: false,
             created_at_us: 1_000,
             updated_at_us: 1_000,
         };

@@ -11,9 +11,11 @@ use super::{
     power::{await_target, mark_stopping},
     rows::Columns as _,
 };
-use crate::audit::Record;
+use crate::access::{Act, Actor};
+use crate::audit::{Action, Record};
 use crate::commands::{
-    Cancelled, Command, CommandResult, Finished, Step, Update, awaits_target, next_state, powers_off,
+    Cancelled, Command, CommandFilter, CommandResult, Finished, ReceiptStanding, Reporter, Step, Update, awaits_target,
+    judge, next_state, on_record, powers_off,
 };
 
 /// How claiming a command ended.
@@ -53,7 +55,7 @@ macro_rules! select_command {
     ($rest:literal) => {
         concat!(
             "SELECT id, org_id, server_id, body, state, code, detail, result, created_by, created_at_us, \
-             expires_at_us, sent_at_us, started_at_us, finished_at_us, cancel_requested_at_us FROM commands ",
+             expires_at_us, sent_at_us, started_at_us, finished_at_us, cancel_requested_at_us, receipt FROM commands ",
             $rest
         )
     };
@@ -111,32 +113,33 @@ impl Store {
         row.as_ref().map(command).transpose()
     }
 
-    /// A page of commands, newest first, that one server carries out or is the target of, or of all.
+    /// A page of the organisation's commands, newest first.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn list_commands(
-        &self,
-        org: OrgId,
-        server: Option<ServerId>,
-        skip: u32,
-        limit: u32,
-    ) -> Result<Vec<Command>> {
-        let query = match server {
-            Some(server) => sqlx::query(select_command!(
-                "WHERE org_id = $1 AND (server_id = $4 OR target_server_id = $4) \
+    pub async fn list_commands(&self, org: OrgId, filter: &CommandFilter) -> Result<Vec<Command>> {
+        // Two texts, so that each finds its index.
+        let query = match filter.server {
+            Some(_) => sqlx::query(select_command!(
+                "WHERE org_id = $1 AND ($4 IS NULL OR state = $4) AND ($5 IS NULL OR kind = $5) \
+                 AND created_at_us >= $6 AND (server_id = $7 OR target_server_id = $7) \
                  ORDER BY created_at_us DESC, id DESC LIMIT $2 OFFSET $3"
-            ))
-            .bind(org.to_string())
-            .bind(i64::from(limit))
-            .bind(i64::from(skip))
-            .bind(server.to_string()),
+            )),
             None => sqlx::query(select_command!(
-                "WHERE org_id = $1 ORDER BY created_at_us DESC, id DESC LIMIT $2 OFFSET $3"
-            ))
+                "WHERE org_id = $1 AND ($4 IS NULL OR state = $4) AND ($5 IS NULL OR kind = $5) \
+                 AND created_at_us >= $6 ORDER BY created_at_us DESC, id DESC LIMIT $2 OFFSET $3"
+            )),
+        };
+        let query = query
             .bind(org.to_string())
-            .bind(i64::from(limit))
-            .bind(i64::from(skip)),
+            .bind(i64::from(filter.limit))
+            .bind(i64::from(filter.skip))
+            .bind(filter.state.map(CommandState::as_str))
+            .bind(filter.kind)
+            .bind(filter.since_us.unwrap_or(i64::MIN));
+        let query = match filter.server {
+            Some(server) => query.bind(server.to_string()),
+            None => query,
         };
         query.fetch_all(self.read()).await?.iter().map(command).collect()
     }
@@ -270,48 +273,77 @@ impl Store {
         Ok(outcome)
     }
 
-    /// Stores a step that `server` reported, once, and moves its command on.
+    /// Stores a step that a server reported, once, and moves its command on. The end goes on record with its receipt.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn record_update(
         &self,
-        server: ServerId,
+        from: &Reporter<'_>,
         id: CommandId,
         update: &Update,
         now_us: i64,
     ) -> Result<RecordOutcome> {
         for _ in 0..ATTEMPTS {
             let mut tx = self.begin().await?;
-            let row = sqlx::query("SELECT org_id, server_id, state, body FROM commands WHERE id = $1")
-                .bind(id.to_string())
-                .fetch_optional(&mut *tx)
-                .await?;
+            let row =
+                sqlx::query(select_command!("WHERE id = $1")).bind(id.to_string()).fetch_optional(&mut *tx).await?;
             let Some(row) = row else { return Ok(RecordOutcome::Unknown) };
-            if row.parsed::<ServerId>("server_id")? != server {
+            let found = command(&row)?;
+            let (org_id, state, body) = (found.org_id, found.state, &found.body);
+            if found.server_id != from.server {
                 return Ok(RecordOutcome::Foreign);
             }
-            let org_id = row.parsed("org_id")?;
             if !insert_update(&mut tx, id, update, now_us).await? {
                 return Ok(RecordOutcome::Duplicate { org_id });
             }
-            let state = row.word("state", CommandState::parse)?;
-            let body: CommandBody = from_json(row.value("body")?, "body")?;
             let moved = match &update.step {
-                Step::Finished(end) if awaits_target(&body, &update.step) => {
+                Step::Finished(end) if awaits_target(body, &update.step) => {
                     state.is_final() || await_target(&mut tx, id, state, (&end.code, &end.detail), now_us).await?
                 }
                 step => move_on(&mut tx, id, state, step, now_us).await?,
             };
-            if powers_off(&body, &update.step) {
-                mark_stopping(&mut tx, server, now_us).await?;
+            if powers_off(body, &update.step) {
+                mark_stopping(&mut tx, from.server, now_us).await?;
             }
             if moved {
+                if let Step::Finished(end) = &update.step
+                    && next_state(state, &update.step).is_some()
+                {
+                    self.record_end(&mut tx, &found, end, from, now_us).await?;
+                }
                 tx.commit().await?;
                 return Ok(RecordOutcome::Stored { org_id });
             }
         }
         Err(sqlx::Error::PoolTimedOut.into())
+    }
+
+    /// Puts on record how a host ended `command`, as the last step before the commit.
+    async fn record_end(
+        &self,
+        tx: &mut Tx,
+        command: &Command,
+        end: &Finished,
+        from: &Reporter<'_>,
+        now_us: i64,
+    ) -> Result<()> {
+        let judged = judge(&command.envelope(), end, from);
+        if let Err(why) = &judged
+            && why.is_false()
+        {
+            metrics::counter!("muster_commands_false_receipts_total").increment(1);
+            tracing::warn!(server = %from.server, command = %command.id, %why, "a command's receipt does not prove its end");
+        }
+        let standing = serde_json::to_string(&ReceiptStanding::of(&judged));
+        sqlx::query("UPDATE commands SET receipt = $2 WHERE id = $1")
+            .bind(command.id.to_string())
+            .bind(standing.map_err(|_| StoreError::Unreadable { column: "receipt" })?)
+            .execute(&mut **tx)
+            .await?;
+        let act = Act { actor: Actor::Host(Some(from.server)), ..Act::of_system(command.org_id, now_us) };
+        let record = Record::new(&act, Action::CommandFinished, command.id, command.body.kind());
+        self.append_audit(tx, &record.after(on_record(end, from, &judged))).await
     }
 
     /// Ends commands that nobody will report on any more: those that never left at their expiry as expired, the others
@@ -463,5 +495,6 @@ fn command(row: &AnyRow) -> Result<Command> {
         started_at_us: row.value("started_at_us")?,
         finished_at_us: row.value("finished_at_us")?,
         cancel_requested_at_us: row.value("cancel_requested_at_us")?,
+        receipt: row.value::<Option<&str>>("receipt")?.map(|text| from_json(text, "receipt")).transpose()?,
     })
 }

@@ -13,7 +13,7 @@ use muster_shared::{
 };
 use sqlx::{AssertSqlSafe, any::AnyRow};
 
-use super::{Result, Store, StoreError, Tx, rows::Columns as _};
+use super::{Result, Store, StoreError, Tx, forwarding::WAITS, rows::Columns as _};
 use crate::metrics::Declarations;
 
 /// Rows per statement, largest first; few sizes, so that few statements need preparing.
@@ -45,6 +45,14 @@ pub struct StoredFrame {
     pub payload: Vec<u8>,
 }
 
+/// A list of series as a server declared it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeclaredList {
+    /// What it is called; nothing where an older version stored it.
+    pub sha256: Vec<u8>,
+    pub series: Vec<(SeriesId, Series)>,
+}
+
 impl Store {
     /// Stores `frames` and their series in one transaction; those that are there already stay as they are. Answers
     /// how many were new.
@@ -56,13 +64,13 @@ impl Store {
         insert_declarations(&mut tx, frames).await?;
         let mut stored = 0;
         for chunk in chunks(frames) {
-            stored += insert_frames(&mut tx, chunk).await?;
+            stored += insert_frames(&mut tx, chunk, self.forwards_frames()).await?;
         }
         tx.commit().await?;
         Ok(stored)
     }
 
-    /// A server's frames that hold samples of `from_us..=to_us`, oldest first, at most `limit`.
+    /// A server's frames that hold samples of `from_us..=to_us` and are in no block yet, oldest first, at most `limit`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -76,7 +84,7 @@ impl Store {
         sqlx::query(
             "SELECT f.epoch, f.seq, f.first_us, f.last_us, f.ticks, f.encoding, f.payload FROM metric_frames f \
              JOIN servers s ON s.id = f.server_id \
-             WHERE s.org_id = $1 AND f.server_id = $2 AND f.last_us >= $3 AND f.first_us <= $4 \
+             WHERE s.org_id = $1 AND f.server_id = $2 AND f.last_us >= $3 AND f.first_us <= $4 AND f.in_block = 0 \
              ORDER BY f.last_us, f.epoch, f.seq LIMIT $5",
         )
         .bind(org.to_string())
@@ -87,7 +95,7 @@ impl Store {
         .fetch_all(self.read())
         .await?
         .iter()
-        .map(stored)
+        .filter_map(readable)
         .collect()
     }
 
@@ -107,7 +115,7 @@ impl Store {
         .fetch_all(self.read())
         .await?
         .iter()
-        .map(stored)
+        .filter_map(readable)
         .collect()
     }
 
@@ -116,8 +124,18 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn series_of(&self, org: OrgId, server: ServerId, epoch: u64) -> Result<Vec<(SeriesId, Series)>> {
+        let lists = self.lists_of(org, server, epoch).await?;
+        Ok(lists.into_iter().flat_map(|list| list.series).collect::<BTreeMap<_, _>>().into_iter().collect())
+    }
+
+    /// The lists of series a server declared in `epoch`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn lists_of(&self, org: OrgId, server: ServerId, epoch: u64) -> Result<Vec<DeclaredList>> {
         let rows = sqlx::query(
-            "SELECT l.declarations FROM metric_declarations d JOIN declaration_lists l ON l.sha256 = d.list_sha256 \
+            "SELECT l.sha256, l.declarations FROM metric_declarations d \
+             JOIN declaration_lists l ON l.sha256 = d.list_sha256 \
              JOIN servers s ON s.id = d.server_id WHERE s.org_id = $1 AND d.server_id = $2 AND d.epoch = $3",
         )
         .bind(org.to_string())
@@ -125,15 +143,17 @@ impl Store {
         .bind(epoch.cast_signed())
         .fetch_all(self.read())
         .await?;
-        let mut declared = BTreeMap::new();
+        let mut lists = Vec::with_capacity(rows.len());
         for row in rows {
-            let list = Declarations::series(row.value("declarations")?);
-            declared.extend(list.map_err(|_| StoreError::Unreadable { column: "declarations" })?);
+            let series = Declarations::series(row.value("declarations")?);
+            let series = series.map_err(|_| StoreError::Unreadable { column: "declarations" })?;
+            lists.push(DeclaredList { sha256: row.value("sha256")?, series });
         }
-        if declared.is_empty() {
-            declared.extend(self.series_of_an_older_version(org, server, epoch).await?);
+        if lists.is_empty() {
+            let series = self.series_of_an_older_version(org, server, epoch).await?;
+            lists.push(DeclaredList { sha256: Vec::new(), series });
         }
-        Ok(declared.into_iter().collect())
+        Ok(lists)
     }
 
     /// Series of an epoch that began before lists of declarations were stored.
@@ -156,79 +176,15 @@ impl Store {
         .map(series)
         .collect()
     }
-
-    /// Servers, of every organisation, that have frames whose newest sample is older than `before_us`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn servers_with_frames_before(&self, before_us: i64) -> Result<Vec<ServerId>> {
-        sqlx::query(
-            "SELECT s.id FROM servers s WHERE EXISTS \
-             (SELECT 1 FROM metric_frames f WHERE f.server_id = s.id AND f.last_us < $1)",
-        )
-        .bind(before_us)
-        .fetch_all(self.read())
-        .await?
-        .iter()
-        .map(|row| row.parsed("id"))
-        .collect()
-    }
-
-    /// Deletes up to `limit` of a server's frames whose newest sample is older than `before_us`. Answers how many.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn delete_frames_before(&self, server: ServerId, before_us: i64, limit: u32) -> Result<u64> {
-        let done = sqlx::query(
-            "DELETE FROM metric_frames WHERE server_id = $1 AND (epoch, seq) IN (SELECT epoch, seq \
-             FROM metric_frames WHERE server_id = $1 AND last_us < $2 ORDER BY last_us LIMIT $3)",
-        )
-        .bind(server.to_string())
-        .bind(before_us)
-        .bind(i64::from(limit))
-        .execute(self.write())
-        .await?;
-        Ok(done.rows_affected())
-    }
-
-    /// Deletes what a server declared for spools that no frame is left of, and lists that nobody declares any more. A
-    /// host that is online declares its series with its next frame, so it is passed over. Answers how many
-    /// declarations of the server went.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn delete_unused_series(&self, server: ServerId) -> Result<u64> {
-        let mut tx = self.begin().await?;
-        let mut deleted = 0;
-        for sql in [
-            "DELETE FROM metric_declarations WHERE server_id = $1 AND NOT EXISTS (SELECT 1 FROM metric_frames f \
-             WHERE f.server_id = metric_declarations.server_id AND f.epoch = metric_declarations.epoch) \
-             AND EXISTS (SELECT 1 FROM servers s WHERE s.id = $1 AND s.agent_status <> 'online')",
-            "DELETE FROM metric_series WHERE server_id = $1 AND NOT EXISTS (SELECT 1 FROM metric_frames f \
-             WHERE f.server_id = metric_series.server_id AND f.epoch = metric_series.epoch) \
-             AND EXISTS (SELECT 1 FROM servers s WHERE s.id = $1 AND s.agent_status <> 'online')",
-        ] {
-            deleted += sqlx::query(sql).bind(server.to_string()).execute(&mut *tx).await?.rows_affected();
-        }
-        if deleted > 0 {
-            sqlx::query(
-                "DELETE FROM declaration_lists WHERE NOT EXISTS \
-                 (SELECT 1 FROM metric_declarations d WHERE d.list_sha256 = declaration_lists.sha256)",
-            )
-            .execute(&mut *tx)
-            .await?;
-        }
-        tx.commit().await?;
-        Ok(deleted)
-    }
 }
 
-async fn insert_frames(tx: &mut Tx, frames: &[FrameRow]) -> Result<u64> {
-    let sql = insert_into(
-        "metric_frames (server_id, epoch, seq, first_us, last_us, ticks, encoding, payload)",
-        8,
-        frames.len(),
-    );
+async fn insert_frames(tx: &mut Tx, frames: &[FrameRow], forwards: bool) -> Result<u64> {
+    let columns = "server_id, epoch, seq, first_us, last_us, ticks, encoding, payload";
+    let sql = if forwards {
+        insert_into(&format!("metric_frames ({columns}, forwarding)"), 9, frames.len())
+    } else {
+        insert_into(&format!("metric_frames ({columns})"), 8, frames.len())
+    };
     let mut query = sqlx::query(AssertSqlSafe(sql));
     for frame in frames {
         query = query
@@ -240,6 +196,9 @@ async fn insert_frames(tx: &mut Tx, frames: &[FrameRow]) -> Result<u64> {
             .bind(i64::from(frame.ticks))
             .bind(i64::from(i32::from(frame.encoding)))
             .bind(&frame.payload[..]);
+        if forwards {
+            query = query.bind(WAITS);
+        }
     }
     Ok(query.execute(&mut **tx).await?.rows_affected())
 }
@@ -250,7 +209,7 @@ async fn insert_declarations(tx: &mut Tx, frames: &[FrameRow]) -> Result<()> {
         .iter()
         .flat_map(|frame| frame.declares.iter().map(|list| ((list.sha256, frame.server_id, frame.epoch), list)))
         .collect();
-    let lists: BTreeMap<_, _> = declared.iter().map(|((sha256, _, _), list)| (sha256, list)).collect();
+    let lists: BTreeMap<_, _> = declared.iter().map(|((sha256, _, _), list)| (*sha256, *list)).collect();
     for (sha256, list) in lists {
         sqlx::query(AssertSqlSafe(insert_into("declaration_lists (sha256, declarations)", 2, 1)))
             .bind(&sha256[..])
@@ -258,12 +217,15 @@ async fn insert_declarations(tx: &mut Tx, frames: &[FrameRow]) -> Result<()> {
             .execute(&mut **tx)
             .await?;
     }
-    let declared: Vec<_> = declared.into_keys().collect();
+    let declared: Vec<_> = declared.into_iter().map(|(key, list)| (key, list.is_passing)).collect();
     for chunk in chunks(&declared) {
-        let sql = insert_into("metric_declarations (list_sha256, server_id, epoch)", 3, chunk.len());
-        let mut query = sqlx::query(AssertSqlSafe(sql));
-        for (sha256, server, epoch) in chunk {
-            query = query.bind(&sha256[..]).bind(server.to_string()).bind(epoch.cast_signed());
+        // A list that was about to be forgotten is not: whoever would delete it waits for this row.
+        let target = "metric_declarations (list_sha256, server_id, epoch, is_passing)";
+        let again = " ON CONFLICT (server_id, epoch, list_sha256) DO UPDATE SET used_at_us = 0";
+        let mut query = sqlx::query(AssertSqlSafe(insert_values(target, 4, chunk.len()) + again));
+        for ((sha256, server, epoch), is_passing) in chunk {
+            query =
+                query.bind(&sha256[..]).bind(server.to_string()).bind(epoch.cast_signed()).bind(i64::from(*is_passing));
         }
         query.execute(&mut **tx).await?;
     }
@@ -272,6 +234,11 @@ async fn insert_declarations(tx: &mut Tx, frames: &[FrameRow]) -> Result<()> {
 
 /// `INSERT INTO <target> VALUES (…), (…) ON CONFLICT DO NOTHING` with numbered places only.
 fn insert_into(target: &str, columns: usize, rows: usize) -> String {
+    insert_values(target, columns, rows) + " ON CONFLICT DO NOTHING"
+}
+
+/// `INSERT INTO <target> VALUES (…), (…)` with numbered places only.
+fn insert_values(target: &str, columns: usize, rows: usize) -> String {
     let mut sql = format!("INSERT INTO {target} VALUES ");
     for row in 0..rows {
         sql.push_str(if row == 0 { "(" } else { ", (" });
@@ -282,7 +249,6 @@ fn insert_into(target: &str, columns: usize, rows: usize) -> String {
         }
         sql.push(')');
     }
-    sql.push_str(" ON CONFLICT DO NOTHING");
     sql
 }
 
@@ -296,7 +262,18 @@ fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
-fn stored(row: &AnyRow) -> Result<StoredFrame> {
+/// A frame that can't be read is passed over here, and put into quarantine once it is to be sealed.
+fn readable(row: &AnyRow) -> Option<Result<StoredFrame>> {
+    match stored(row) {
+        Err(StoreError::Unreadable { .. }) => {
+            metrics::counter!("muster_frames_unreadable_total").increment(1);
+            None
+        }
+        read => Some(read),
+    }
+}
+
+pub(super) fn stored(row: &AnyRow) -> Result<StoredFrame> {
     let encoding = i32::try_from(row.value::<i64>("encoding")?).ok().and_then(|word| word.try_into().ok());
     Ok(StoredFrame {
         epoch: row.value::<i64>("epoch")?.cast_unsigned(),
@@ -419,36 +396,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_two_servers_declare_alike_is_stored_once_and_goes_with_the_last() {
-        on_each(async |store: Store| {
-            let series = Series { name: "up".into(), labels: BTreeMap::new(), scale: 0, kind: SeriesKind::Gauge };
-            let list = Arc::new(Declarations::of([(1, series.clone())]));
-            let servers = [server(&store).await, server(&store).await];
-            let rows = servers.map(|(_, server)| FrameRow { declares: vec![list.clone()], ..frame(server, 1, 0) });
-            store.insert_frames(&rows).await.expect("stored");
-            let lists = async || {
-                let rows = sqlx::query("SELECT sha256 FROM declaration_lists").fetch_all(store.read()).await;
-                rows.expect("read").len()
-            };
-            assert_eq!(lists().await, 1);
-            for (left, (org, server)) in [1, 0].into_iter().zip(servers) {
-                assert_eq!(store.series_of(org, server, u64::MAX).await.expect("read"), [(1, series.clone())]);
-                assert_eq!(store.delete_unused_series(server).await.expect("in use"), 0);
-                store.delete_frames_before(server, 1000, 9).await.expect("deleted");
-                assert_eq!(store.delete_unused_series(server).await.expect("online"), 0);
-                sqlx::query("UPDATE servers SET agent_status = 'offline' WHERE id = $1")
-                    .bind(server.to_string())
-                    .execute(store.write())
-                    .await
-                    .expect("offline");
-                assert_eq!(store.delete_unused_series(server).await.expect("deleted"), 1);
-                assert_eq!(lists().await, left);
-            }
-        })
-        .await;
-    }
-
-    #[tokio::test]
     async fn series_of_an_older_version_are_still_read() {
         on_each(async |store: Store| {
             let (org, server) = server(&store).await;
@@ -462,22 +409,6 @@ mod tests {
             .expect("a row");
             let series = Series { name: "up".into(), labels: BTreeMap::new(), scale: -2, kind: SeriesKind::Counter };
             assert_eq!(store.series_of(org, server, 7).await.expect("read"), [(3, series)]);
-        })
-        .await;
-    }
-
-    #[tokio::test]
-    async fn retention_deletes_what_is_old_and_no_more_than_asked() {
-        on_each(async |store: Store| {
-            let (org, server) = server(&store).await;
-            let frames: Vec<_> = (0..10).map(|seq| frame(server, seq, seq as i64 * 10)).collect();
-            store.insert_frames(&frames).await.expect("stored");
-            assert_eq!(store.servers_with_frames_before(50).await.expect("read"), [server]);
-            assert_eq!(store.delete_frames_before(server, 50, 3).await.expect("deleted"), 3);
-            assert_eq!(store.delete_frames_before(server, 50, 3).await.expect("deleted"), 2);
-            assert!(store.servers_with_frames_before(50).await.expect("read").is_empty());
-            let left = store.frames_between(org, server, (0, 1000), 99).await.expect("read");
-            assert_eq!(left.first().map(|frame| frame.seq), Some(5));
         })
         .await;
     }

@@ -2,7 +2,7 @@
 
 use muster_shared::{
     action::ItemName,
-    hardening::{ItemStanding, PROFILE, Standing},
+    hardening::{ItemStanding, PROFILE, Standing, score},
     id::{OrgId, ServerId},
 };
 use sqlx::any::AnyRow;
@@ -43,7 +43,22 @@ pub(super) async fn keep_hardening(
         }
         put(tx, org, server, &record).await?;
     }
+    if is_news {
+        keep_score(tx, org, server).await?;
+    }
     Ok(is_news)
+}
+
+/// Writes beside the server what its items add up to, so that a list need not read them.
+async fn keep_score(tx: &mut Tx, org: OrgId, server: ServerId) -> Result<()> {
+    let items = read(&mut **tx, org, server).await?;
+    sqlx::query("UPDATE servers SET hardening_score = $3 WHERE org_id = $1 AND id = $2")
+        .bind(org.to_string())
+        .bind(server.to_string())
+        .bind(score(items.iter().map(|item| item.standing)).map(i64::from))
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
 }
 
 async fn put(tx: &mut Tx, org: OrgId, server: ServerId, record: &ItemRecord) -> Result<()> {

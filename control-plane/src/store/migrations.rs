@@ -20,8 +20,16 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (9, "power", include_str!("migrations/0009_power.sql")),
     (10, "filter facts", include_str!("migrations/0010_filter_facts.sql")),
     (11, "containers", include_str!("migrations/0011_containers.sql")),
+    (12, "metric blocks", include_str!("migrations/0012_metric_blocks.sql")),
+    (16, "ssh key rotations", include_str!("migrations/0016_ssh_key_rotations.sql")),
+    (17, "fleet runs", include_str!("migrations/0017_fleet_runs.sql")),
     (18, "oidc", include_str!("migrations/0018_oidc.sql")),
+    (19, "receipts", include_str!("migrations/0019_receipts.sql")),
+    (20, "filter facts id", include_str!("migrations/0020_filter_facts_id.sql")),
     (21, "hardening", include_str!("migrations/0021_hardening.sql")),
+    (22, "hardening score", include_str!("migrations/0022_hardening_score.sql")),
+    (23, "metrics retention", include_str!("migrations/0023_metrics_retention.sql")),
+    (24, "forwarding", include_str!("migrations/0024_forwarding.sql")),
 ];
 
 /// Brings the database to the newest version. PostgreSQL replicas take turns by an advisory lock.

@@ -10,6 +10,8 @@ mod address;
 mod agents;
 mod api_tokens;
 mod audit;
+mod block_retention;
+mod blocks;
 mod certificates;
 mod commands;
 mod containers;
@@ -20,12 +22,16 @@ mod environment_rows;
 mod environments;
 mod error;
 mod filter;
+mod fleet_run_work;
+mod fleet_runs;
+mod forwarding;
 mod frames;
 mod hardening;
 mod health;
 mod join_tokens;
 mod ledger;
 mod members;
+mod metrics_retention;
 mod migrations;
 mod observations;
 mod oidc;
@@ -38,6 +44,8 @@ mod sealed;
 mod secrets;
 mod server_deletion;
 mod servers;
+mod ssh_key_rotation_turns;
+mod ssh_key_rotations;
 mod ssh_keys;
 #[cfg(test)]
 pub(crate) mod suite;
@@ -51,21 +59,33 @@ pub use access::FirstOwner;
 pub use address::{DatabaseUrl, Dialect};
 pub use agents::{SessionClaim, SessionOutcome};
 pub use audit::AuditFilter;
+pub use blocks::{BlockKey, BlockRow, PoisonFrame, Resolution, Sealing};
 pub use certificates::{CertificateStanding, IssuedCertificate};
 pub use commands::{Claim, EndedCommand, RecordOutcome};
 pub use enrollment::{Enrolled, Enrolment, Joined};
 pub use environments::EnvironmentCounts;
 pub use error::StoreError;
-pub use filter::{ScanPosition, Scanned};
-pub use frames::{FrameRow, StoredFrame};
+pub use filter::{FactsCell, FilterFacts, ScanPosition, Scanned};
+pub use forwarding::{ForwardPosition, ForwardingLease, FrameKey, WaitingFrame, WaitingFrames};
+pub use frames::{DeclaredList, FrameRow, StoredFrame};
 pub use health::CheckedServer;
 pub use join_tokens::{JoinToken, JoinTokenStatus, NewJoinToken};
 pub use projects::ProjectDeletion;
 pub use sealed::{Exchange, SEALED_COLUMNS, SealedColumn, SealedValue};
 pub use server_deletion::ServerDeletion;
+pub use ssh_key_rotation_turns::Switched;
+pub use ssh_key_rotations::RotationStart;
 pub use ssh_keys::Deletion;
 
-use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt as _, sync::Arc, time::Duration};
+use std::{
+    fs::OpenOptions,
+    os::unix::fs::OpenOptionsExt as _,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use sqlx::{AnyPool, Connection as _, Transaction, any::AnyPoolOptions};
 use tokio::sync::OnceCell;
@@ -92,6 +112,8 @@ struct Inner {
     read: AnyPool,
     /// Comes from the database itself, sealed, and so after it.
     audit_signer: OnceCell<AuditSigner>,
+    /// Whether frames that are stored wait for an engine.
+    forwards: AtomicBool,
 }
 
 type Tx = Transaction<'static, sqlx::Any>;
@@ -123,12 +145,22 @@ impl Store {
                 (pool.clone(), pool)
             }
         };
-        Ok(Self { inner: Arc::new(Inner { dialect: url.dialect(), write, read, audit_signer: OnceCell::new() }) })
+        let (audit_signer, forwards) = (OnceCell::new(), AtomicBool::new(false));
+        Ok(Self { inner: Arc::new(Inner { dialect: url.dialect(), write, read, audit_signer, forwards }) })
     }
 
     /// Signs the ends of audit chains with `signer` from now on; the first one given stays.
     pub fn sign_audit_with(&self, signer: AuditSigner) {
         let _ = self.inner.audit_signer.set(signer);
+    }
+
+    /// Frames stored from now on wait for an engine.
+    pub fn forward_frames(&self) {
+        self.inner.forwards.store(true, Ordering::Relaxed);
+    }
+
+    fn forwards_frames(&self) -> bool {
+        self.inner.forwards.load(Ordering::Relaxed)
     }
 
     fn audit_signer(&self) -> Result<&AuditSigner> {

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     access::Act,
     audit::{Action, Record},
+    filter::facts_id,
     servers::{ConnectionRecord, FactsKept, FactsRow, Fingerprint, PreflightRecord, SudoMode},
 };
 
@@ -234,7 +235,7 @@ pub(super) async fn keep_facts(tx: &mut Tx, facts: &FactsRow) -> Result<FactsKep
         "UPDATE servers SET facts_sha256 = $4, facts_collected_at_us = $3, detected_hostname = $5, os_type = $6, \
          os_version = $7, os_arch = $8, docker_status = $9, docker_version = $10, detected_cpu_cores = $11, \
          detected_memory_bytes = $12, data_disk_bytes = $13, data_disk_available_bytes = $14, updated_at_us = $15, \
-         filter_facts = $16 WHERE org_id = $1 AND id = $2 AND deleted_at_us IS NULL \
+         filter_facts = $16, filter_facts_id = $17 WHERE org_id = $1 AND id = $2 AND deleted_at_us IS NULL \
          AND (facts_collected_at_us IS NULL OR facts_collected_at_us <= $3)",
     )
     .bind(facts.org.to_string())
@@ -253,6 +254,7 @@ pub(super) async fn keep_facts(tx: &mut Tx, facts: &FactsRow) -> Result<FactsKep
     .bind(signed(detected.disk_available_bytes))
     .bind(facts.now_us)
     .bind(facts.filter_lines.as_str())
+    .bind(facts_id(&facts.filter_lines))
     .execute(&mut **tx)
     .await?;
     if done.rows_affected() == 0 {

@@ -35,7 +35,7 @@ macro_rules! select_server {
              s.facts_collected_at_us, s.detected_hostname, s.os_type, s.os_version, s.os_arch, s.docker_status, \
              s.docker_version, s.detected_cpu_cores, s.detected_memory_bytes, s.data_disk_bytes, \
              s.data_disk_available_bytes, s.preflight_verdict, s.preflight_at_us, s.agent_status, s.agent_version, \
-             s.agent_allowed_families, s.last_seen_at_us, s.ssh_key_pair_id, s.revision, h.status AS health_status, \
+             s.agent_allowed_families, s.last_seen_at_us, s.ssh_key_pair_id, s.revision, s.hardening_score, h.status AS health_status, \
              h.reason AS health_reason, h.since_us AS health_since_us, h.checked_at_us AS health_checked_at_us, \
              h.next_check_at_us, h.sample_arrived_at_us, h.sample_looked_at_us, h.sample_disk_percent_milli, \
              h.certificate_not_before_us, h.certificate_not_after_us, h.disk_use_hour, h.probe_failures, \
@@ -186,10 +186,19 @@ impl Store {
     /// [`StoreError::Conflict`](super::StoreError::Conflict) when the name is taken;
     /// [`StoreError::OverQuota`](super::StoreError::OverQuota) where it would grow over what is left.
     pub async fn update_server(&self, row: &ServerRow, record: &Record) -> Result<bool> {
-        let ssh = row.ssh.as_ref();
         let mut tx = self.begin().await?;
-        let Some(server) = server_in(&mut tx, record.act.org_id, row.id).await? else { return Ok(false) };
-        admit_growth(&mut tx, &server, &row.declared).await?;
+        if !self.update_server_in(&mut tx, row, record).await? {
+            return Ok(false);
+        }
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// The same within a transaction, which the caller commits.
+    pub(super) async fn update_server_in(&self, tx: &mut Tx, row: &ServerRow, record: &Record) -> Result<bool> {
+        let ssh = row.ssh.as_ref();
+        let Some(server) = server_in(&mut *tx, record.act.org_id, row.id).await? else { return Ok(false) };
+        admit_growth(&mut *tx, &server, &row.declared).await?;
         let done = sqlx::query(
             "UPDATE servers SET name = $4, provider = $5, region = $6, ipv4_address = $7, ipv6_address = $8, \
              fqdn = $9, hostname = $10, connection_host_type = $11, ssh_port = $12, ssh_username = $13, \
@@ -223,13 +232,12 @@ impl Store {
         .bind(row.max_projects.map(i64::from))
         .bind(record.act.at_us)
         .bind(row.auth.key_pair.map(|id| id.to_string()))
-        .execute(&mut *tx)
+        .execute(&mut **tx)
         .await?;
         if done.rows_affected() == 0 {
             return Ok(false);
         }
-        self.append_audit(&mut tx, record).await?;
-        tx.commit().await?;
+        self.append_audit(tx, record).await?;
         Ok(true)
     }
 }
@@ -327,6 +335,7 @@ pub(super) fn server(row: &AnyRow) -> Result<Server> {
         detected: detected(row)?,
         facts_collected_at_us: row.value("facts_collected_at_us")?,
         preflight: preflight_record(row)?,
+        hardening_score: row.unsigned_if_any("hardening_score")?.and_then(|score| u8::try_from(score).ok()),
         agent: Agent {
             status: row.word("agent_status", AgentStatus::parse)?,
             version: row.value("agent_version")?,

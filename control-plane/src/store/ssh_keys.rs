@@ -3,7 +3,7 @@
 use muster_shared::id::{OrgId, SshKeyPairId};
 use sqlx::any::AnyRow;
 
-use super::{Result, Store, StoreError, rows::Columns as _};
+use super::{Result, Store, StoreError, Tx, rows::Columns as _, ssh_key_rotations};
 use crate::{
     audit::Record,
     ssh_keys::{KeyType, SshKeyPair},
@@ -15,6 +15,8 @@ pub enum Deletion {
     Deleted,
     /// Servers are entered with it.
     InUse,
+    /// A rotation runs from or to it, or left servers behind that still let it in.
+    Rotating,
     Missing,
 }
 
@@ -23,7 +25,8 @@ macro_rules! select_pair {
         concat!(
             "SELECT p.id, p.name, p.description, p.key_type, p.public_key, p.fingerprint, p.created_at_us, \
              p.updated_at_us, (SELECT COUNT(*) FROM servers s WHERE s.ssh_key_pair_id = p.id \
-             AND s.deleted_at_us IS NULL) AS used_by FROM ssh_key_pairs p WHERE p.org_id = $1 ",
+             AND s.deleted_at_us IS NULL) AS used_by, (SELECT COUNT(*) FROM ssh_key_rotations r \
+             WHERE r.org_id = p.org_id AND (r.old_pair_id = p.id OR r.new_pair_id = p.id)) AS rotations FROM ssh_key_pairs p WHERE p.org_id = $1 ",
             $rest
         )
     };
@@ -42,25 +45,7 @@ impl Store {
         record: &Record,
     ) -> Result<bool> {
         let mut tx = self.begin().await?;
-        let done = sqlx::query(
-            "INSERT INTO ssh_key_pairs (id, org_id, name, description, key_type, public_key, fingerprint, \
-             private_key_sealed, created_at_us, updated_at_us) SELECT $1, o.id, $3, $4, $5, $6, $7, $8, $9, $9 \
-             FROM organizations o WHERE o.id = $2 \
-             AND (SELECT COUNT(*) FROM ssh_key_pairs p WHERE p.org_id = $2) < $10",
-        )
-        .bind(pair.id.to_string())
-        .bind(record.act.org_id.to_string())
-        .bind(pair.name.as_str())
-        .bind(pair.description.as_str())
-        .bind(pair.key_type.as_str())
-        .bind(pair.public_key.as_str())
-        .bind(pair.fingerprint.as_str())
-        .bind(private_key_sealed)
-        .bind(pair.created_at_us)
-        .bind(i64::from(limit))
-        .execute(&mut *tx)
-        .await?;
-        if done.rows_affected() == 0 {
+        if !insert_pair(&mut tx, record.act.org_id, pair, private_key_sealed, limit).await? {
             return Ok(false);
         }
         self.append_audit(&mut tx, record).await?;
@@ -141,8 +126,15 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn delete_ssh_key_pair(&self, id: SshKeyPairId, record: &Record) -> Result<Deletion> {
-        let (org, id) = (record.act.org_id.to_string(), id.to_string());
         let mut tx = self.begin().await?;
+        if !lock_pair(&mut tx, record.act.org_id, id).await? {
+            return Ok(Deletion::Missing);
+        }
+        if ssh_key_rotations::holds(&mut tx, record.act.org_id, id).await? {
+            return Ok(Deletion::Rotating);
+        }
+        ssh_key_rotations::forget(&mut tx, record.act.org_id, id).await?;
+        let (org, id) = (record.act.org_id.to_string(), id.to_string());
         sqlx::query(
             "UPDATE servers SET ssh_key_pair_id = NULL, revision = revision + 1 \
              WHERE org_id = $1 AND ssh_key_pair_id = $2 AND deleted_at_us IS NOT NULL",
@@ -170,6 +162,55 @@ impl Store {
     }
 }
 
+/// Makes whoever decides about the key pair `id` wait for whoever does so already; answers false where it is not there.
+pub(super) async fn lock_pair(tx: &mut Tx, org: OrgId, id: SshKeyPairId) -> Result<bool> {
+    let done = sqlx::query("UPDATE ssh_key_pairs SET updated_at_us = updated_at_us WHERE org_id = $1 AND id = $2")
+        .bind(org.to_string())
+        .bind(id.to_string())
+        .execute(&mut **tx)
+        .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Inserts a key pair; answers false where the organisation has `limit` already.
+pub(super) async fn insert_pair(
+    tx: &mut Tx,
+    org: OrgId,
+    pair: &SshKeyPair,
+    private_key_sealed: &[u8],
+    limit: u32,
+) -> Result<bool> {
+    let done = sqlx::query(
+        "INSERT INTO ssh_key_pairs (id, org_id, name, description, key_type, public_key, fingerprint, \
+         private_key_sealed, created_at_us, updated_at_us) SELECT $1, o.id, $3, $4, $5, $6, $7, $8, $9, $9 \
+         FROM organizations o WHERE o.id = $2 \
+         AND (SELECT COUNT(*) FROM ssh_key_pairs p WHERE p.org_id = $2) < $10",
+    )
+    .bind(pair.id.to_string())
+    .bind(org.to_string())
+    .bind(pair.name.as_str())
+    .bind(pair.description.as_str())
+    .bind(pair.key_type.as_str())
+    .bind(pair.public_key.as_str())
+    .bind(pair.fingerprint.as_str())
+    .bind(private_key_sealed)
+    .bind(pair.created_at_us)
+    .bind(i64::from(limit))
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// The key pair `id`, as it is within the transaction.
+pub(super) async fn pair_in(tx: &mut Tx, org: OrgId, id: SshKeyPairId) -> Result<Option<SshKeyPair>> {
+    let row = sqlx::query(select_pair!("AND p.id = $2"))
+        .bind(org.to_string())
+        .bind(id.to_string())
+        .fetch_optional(&mut **tx)
+        .await?;
+    row.as_ref().map(pair).transpose()
+}
+
 fn pair(row: &AnyRow) -> Result<SshKeyPair> {
     Ok(SshKeyPair {
         id: row.parsed("id")?,
@@ -179,6 +220,7 @@ fn pair(row: &AnyRow) -> Result<SshKeyPair> {
         public_key: row.value("public_key")?,
         fingerprint: row.value("fingerprint")?,
         used_by: row.unsigned("used_by")?,
+        has_rotation: row.unsigned("rotations")? > 0,
         created_at_us: row.value("created_at_us")?,
         updated_at_us: row.value("updated_at_us")?,
     })

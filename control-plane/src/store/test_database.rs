@@ -80,6 +80,16 @@ pub(crate) async fn tables_with(store: &Store, needle: &[u8]) -> Vec<String> {
     found
 }
 
+/// What PostgreSQL's own tool makes of a schema's database as a backup.
+pub(crate) async fn dump(url: &DatabaseUrl) -> Vec<u8> {
+    let (server, schema) = url.as_str().split_once("options[search_path]=").expect("a schema of a test's own");
+    let server = server.trim_end_matches(['?', '&']);
+    let dumped = tokio::process::Command::new("pg_dump").args(["--schema", schema, "--dbname", server]).output().await;
+    let dumped = dumped.expect("pg_dump");
+    assert!(dumped.status.success(), "{}", String::from_utf8_lossy(&dumped.stderr));
+    dumped.stdout
+}
+
 /// A user of `org` with `role`, and the user's API token.
 pub(crate) async fn add_user(store: &Store, org: OrgId, name: &str, role: Role) -> (UserId, Token) {
     let (user, token) = (UserId::generate(), Token::generate(API_TOKEN_PREFIX).expect("randomness"));
@@ -144,6 +154,12 @@ impl Store {
             .execute(self.write())
             .await
             .expect("revoked");
+    }
+
+    /// Has SQLite write a copy of itself to `file`, as a backup.
+    pub(crate) async fn copy_into(&self, file: &Path) {
+        let copy = sqlx::AssertSqlSafe(format!("VACUUM INTO '{}'", file.display()));
+        sqlx::query(copy).execute(self.write()).await.expect("a copy");
     }
 
     /// Puts disk use in place, as checks would hour by hour.

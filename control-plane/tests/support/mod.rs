@@ -147,6 +147,8 @@ pub struct Agent {
     pub chain: Vec<CertificateDer<'static>>,
     pub machine_id: String,
     pub generation: u64,
+    /// What it says, when it enrolls and renews, that it signs receipts with; empty for an agent that signs none.
+    pub receipt_key: Vec<u8>,
 }
 
 impl Agent {
@@ -159,6 +161,7 @@ impl Agent {
             chain: Vec::new(),
             machine_id: "a".repeat(64),
             generation: 0,
+            receipt_key: Vec::new(),
         }
     }
 
@@ -171,6 +174,7 @@ impl Agent {
             join_token: token.to_owned(),
             csr_der: request(&self.key),
             host: Some(self.claims()),
+            receipt_key: self.receipt_key.clone(),
             ..wire::EnrollRequest::default()
         };
         self.enroll_with(request).await
@@ -200,7 +204,10 @@ impl Agent {
     pub async fn renew(&mut self) -> Result<(), Status> {
         let key = new_key();
         let mut client = EnrollServiceClient::new(self.channel().await?);
-        let response = client.renew(wire::RenewRequest { csr_der: request(&key) }).await?.into_inner();
+        let response = client
+            .renew(wire::RenewRequest { csr_der: request(&key), receipt_key: self.receipt_key.clone() })
+            .await?
+            .into_inner();
         self.key = Arc::new(key);
         self.take(response.identity.as_ref().expect("an identity"));
         Ok(())

@@ -2,7 +2,7 @@
 
 use muster_shared::wire;
 
-use super::fleet::Call;
+use super::call::Call;
 use crate::error::Error;
 
 pub(super) async fn revoke(call: Call<wire::RevokeAgentRequest>) -> Result<wire::Server, Error> {

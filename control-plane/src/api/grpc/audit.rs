@@ -4,7 +4,7 @@ use futures_util::TryStreamExt as _;
 use muster_shared::wire::{self, audit_chain_item::Item};
 
 use super::{
-    fleet::{Answers, Call},
+    call::{Answers, Call},
     servers::page,
     status::to_status,
 };
@@ -45,6 +45,7 @@ pub(super) async fn export(call: Call<wire::ExportAuditRequest>) -> Result<Answe
         links
             .map_ok(move |link| {
                 let item = match Link::of(link, &verifier) {
+                    Link::Authority(authority) => Item::AuthorityCertificateDer(authority.certificate),
                     Link::Entry(entry) => Item::Entry((*entry).into()),
                     Link::End(end) => Item::End(end.into()),
                 };
@@ -62,5 +63,6 @@ pub(super) async fn verify(call: Call<wire::VerifyAuditRequest>) -> Result<wire:
         sound: shown.sound,
         faults: shown.faults,
         end: shown.end.map(AuditEnd::into),
+        receipts: shown.receipts,
     })
 }

@@ -3,7 +3,7 @@
 use futures_util::StreamExt as _;
 use muster_shared::wire;
 
-use super::fleet::{Answers, Call};
+use super::call::{Answers, Call};
 use crate::{
     api::{events::follow, operation::Operation, readmission::Readmission},
     error::Error,

@@ -1,71 +1,15 @@
 //! `muster.v1.FleetService`: each method takes the caller and the request apart, calls its noun's function and
 //! converts. What they do is in the nouns' files.
 
-use std::pin::Pin;
-
-use futures_util::Stream;
 use muster_shared::wire::{self, fleet_service_server::FleetService};
-use tonic::{Request, Response, Status};
+use tonic::Request;
 
 use super::{
-    agent, audit, commands, environments, events, hardening, join_tokens, keyring, members, monitoring, organizations,
-    power, projects, runs, servers, ssh_keys, status::to_status, tokens, users,
+    agent, audit,
+    call::{Answer, Answers, Fleet, answer},
+    commands, environments, events, fleet_runs, hardening, join_tokens, keyring, login_requests, members,
+    metrics_retention, monitoring, organizations, power, projects, runs, servers, ssh_keys, tokens, users,
 };
-use crate::{
-    access::{Act, Origin, Principal},
-    api::authorization::Asked,
-    app::App,
-    error::Error,
-};
-
-/// A stream of answers.
-pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
-/// A call: who asks, what, and whom.
-pub(super) struct Call<T> {
-    pub(super) app: App,
-    pub(super) caller: Principal,
-    /// What the caller was admitted by.
-    pub(super) asked: Asked,
-    origin: Origin,
-    pub(super) request: T,
-}
-
-impl<T> Call<T> {
-    /// What the caller does now.
-    pub(super) fn act(&self) -> Act {
-        self.caller.act(self.origin.clone(), self.app.clock.now_us())
-    }
-}
-
-/// The service.
-#[derive(Debug, Clone)]
-pub(super) struct Fleet {
-    app: App,
-}
-
-impl Fleet {
-    pub(super) fn new(app: App) -> Self {
-        Self { app }
-    }
-
-    fn call<T>(&self, request: Request<T>) -> Result<Call<T>, Status> {
-        // The guard put the caller there; without one, nobody is admitted.
-        let caller = request.extensions().get::<Principal>().cloned();
-        let caller = caller.ok_or_else(|| Status::unauthenticated("nobody is admitted without a token"))?;
-        let asked = request.extensions().get::<Asked>().cloned();
-        let asked = asked.ok_or_else(|| Status::unauthenticated("nobody is admitted without a token"))?;
-        let origin = request.extensions().get::<Origin>().cloned().unwrap_or_default();
-        Ok(Call { app: self.app.clone(), caller, asked, origin, request: request.into_inner() })
-    }
-}
-
-type Answer<T> = Result<Response<T>, Status>;
-
-fn answer<T>(result: Result<T, Error>) -> Answer<T> {
-    result.map(Response::new).map_err(|error| to_status(&error))
-}
-
 #[tonic::async_trait]
 impl FleetService for Fleet {
     type ExportAuditStream = Answers<wire::AuditChainItem>;
@@ -74,6 +18,9 @@ impl FleetService for Fleet {
     type HardenStream = Answers<wire::ProgressEvent>;
     type FixServerStream = Answers<wire::ProgressEvent>;
     type SecureServerStream = Answers<wire::ProgressEvent>;
+    type RotateSshKeyPairStream = Answers<wire::ProgressEvent>;
+    type WatchSshKeyRotationStream = Answers<wire::ProgressEvent>;
+    type WatchFleetRunStream = Answers<wire::ProgressEvent>;
     type WatchServerStream = Answers<wire::ServerEvent>;
     type WatchSeriesStream = Answers<wire::SeriesEvent>;
     type WatchEventsStream = Answers<wire::FleetEvent>;
@@ -223,6 +170,29 @@ impl FleetService for Fleet {
         answer(commands::cancel(self.call(request)?).await)
     }
 
+    async fn create_fleet_run(&self, request: Request<wire::CreateFleetRunRequest>) -> Answer<wire::FleetRun> {
+        answer(fleet_runs::create(self.call(request)?).await)
+    }
+
+    async fn list_fleet_runs(
+        &self,
+        request: Request<wire::ListFleetRunsRequest>,
+    ) -> Answer<wire::ListFleetRunsResponse> {
+        answer(fleet_runs::list(self.call(request)?).await)
+    }
+
+    async fn get_fleet_run(&self, request: Request<wire::GetFleetRunRequest>) -> Answer<wire::FleetRun> {
+        answer(fleet_runs::get(self.call(request)?).await)
+    }
+
+    async fn watch_fleet_run(&self, request: Request<wire::WatchFleetRunRequest>) -> Answer<Self::WatchFleetRunStream> {
+        answer(fleet_runs::watch(self.call(request)?).await)
+    }
+
+    async fn cancel_fleet_run(&self, request: Request<wire::CancelFleetRunRequest>) -> Answer<wire::FleetRun> {
+        answer(fleet_runs::cancel(self.call(request)?).await)
+    }
+
     async fn revoke_agent(&self, request: Request<wire::RevokeAgentRequest>) -> Answer<wire::Server> {
         answer(agent::revoke(self.call(request)?).await)
     }
@@ -278,6 +248,27 @@ impl FleetService for Fleet {
         request: Request<wire::DeleteSshKeyPairRequest>,
     ) -> Answer<wire::DeleteSshKeyPairResponse> {
         answer(ssh_keys::delete(self.call(request)?).await)
+    }
+
+    async fn rotate_ssh_key_pair(
+        &self,
+        request: Request<wire::RotateSshKeyPairRequest>,
+    ) -> Answer<Self::RotateSshKeyPairStream> {
+        answer(ssh_keys::rotate(self.call(request)?).await)
+    }
+
+    async fn get_ssh_key_rotation(
+        &self,
+        request: Request<wire::GetSshKeyRotationRequest>,
+    ) -> Answer<wire::SshKeyRotation> {
+        answer(ssh_keys::rotation(self.call(request)?).await)
+    }
+
+    async fn watch_ssh_key_rotation(
+        &self,
+        request: Request<wire::WatchSshKeyRotationRequest>,
+    ) -> Answer<Self::WatchSshKeyRotationStream> {
+        answer(ssh_keys::watch_rotation(self.call(request)?).await)
     }
 
     async fn get_keyring(&self, request: Request<wire::GetKeyringRequest>) -> Answer<wire::Keyring> {
@@ -381,6 +372,20 @@ impl FleetService for Fleet {
         answer(projects::set_quota(self.call(request)?).await)
     }
 
+    async fn get_metrics_retention(
+        &self,
+        request: Request<wire::GetMetricsRetentionRequest>,
+    ) -> Answer<wire::MetricsRetention> {
+        answer(metrics_retention::get(self.call(request)?).await)
+    }
+
+    async fn set_metrics_retention(
+        &self,
+        request: Request<wire::SetMetricsRetentionRequest>,
+    ) -> Answer<wire::MetricsRetention> {
+        answer(metrics_retention::set(self.call(request)?).await)
+    }
+
     async fn get_me(&self, request: Request<wire::GetMeRequest>) -> Answer<wire::Me> {
         answer(organizations::me(self.call(request)?).await)
     }
@@ -448,6 +453,18 @@ impl FleetService for Fleet {
 
     async fn delete_user(&self, request: Request<wire::DeleteUserRequest>) -> Answer<wire::DeleteUserResponse> {
         answer(users::delete(self.call(request)?).await)
+    }
+
+    async fn begin_login(&self, request: Request<wire::BeginLoginRequest>) -> Answer<wire::BeginLoginResponse> {
+        answer(login_requests::begin(self.app(), request.into_inner()))
+    }
+
+    async fn get_login_request(&self, request: Request<wire::GetLoginRequestRequest>) -> Answer<wire::LoginRequest> {
+        answer(login_requests::get(&self.call(request)?))
+    }
+
+    async fn approve_login(&self, request: Request<wire::ApproveLoginRequest>) -> Answer<wire::ApiToken> {
+        answer(login_requests::approve(self.call(request)?).await)
     }
 
     async fn list_api_tokens(

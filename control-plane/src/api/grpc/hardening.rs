@@ -3,7 +3,7 @@
 use muster_shared::wire;
 
 use super::{
-    fleet::{Answers, Call},
+    call::{Answers, Call},
     runs::told,
 };
 use crate::{

@@ -3,7 +3,7 @@
 use muster_shared::wire;
 use tonic::Request;
 
-use super::fleet::Call;
+use super::call::Call;
 use crate::{
     api::{
         door::Door,

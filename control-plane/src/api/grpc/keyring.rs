@@ -2,7 +2,7 @@
 
 use muster_shared::wire;
 
-use super::fleet::Call;
+use super::call::Call;
 use crate::{api::model::keyring::Keyring, error::Error};
 
 pub(super) async fn get(call: Call<wire::GetKeyringRequest>) -> Result<wire::Keyring, Error> {

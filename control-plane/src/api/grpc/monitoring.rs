@@ -4,7 +4,7 @@ use futures_util::StreamExt as _;
 use muster_shared::wire::{self, server_event::Kind};
 
 use super::{
-    fleet::{Answers, Call},
+    call::{Answers, Call},
     status::to_status,
 };
 use crate::{
@@ -92,7 +92,7 @@ fn event(watched: Watched) -> wire::ServerEvent {
     let kind = match watched {
         Watched::Server(vm) => Kind::Server((*vm).into()),
         Watched::Sample(summary) => Kind::Summary(summary.into()),
-        Watched::Command(command) => Kind::Command(command.into()),
+        Watched::Command(command) => Kind::Command((*command).into()),
     };
     wire::ServerEvent { kind: Some(kind) }
 }

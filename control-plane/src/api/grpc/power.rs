@@ -2,7 +2,7 @@
 
 use muster_shared::wire;
 
-use super::fleet::Call;
+use super::call::Call;
 use crate::{api::model::power::PowerAnswer, error::Error};
 
 type Result = std::result::Result<wire::PowerResponse, Error>;

@@ -2,7 +2,7 @@
 
 use muster_shared::wire;
 
-use super::{fleet::Call, servers::page};
+use super::{call::Call, servers::page};
 use crate::{
     api::{
         model::{

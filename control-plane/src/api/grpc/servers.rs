@@ -2,7 +2,7 @@
 
 use muster_shared::wire::{self, test_connection_request::Target};
 
-use super::fleet::Call;
+use super::call::Call;
 use crate::{
     api::{
         model::{
@@ -36,7 +36,7 @@ impl<T> Call<T> {
 }
 
 /// A text that says something; an empty one stands for none.
-fn filled(text: &str) -> Option<&str> {
+pub(super) fn filled(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }
 

@@ -1,12 +1,21 @@
 //! SSH key pairs.
 
+use futures_util::{StreamExt as _, stream};
 use muster_shared::wire;
 
-use super::{fleet::Call, servers::page};
+use super::{
+    call::{Answers, Call},
+    runs::told,
+    servers::page,
+};
 use crate::{
     api::{
-        model::ssh_key::{SshKeyPair, SshKeyPairCreate, SshKeyPairPatch},
-        rest::ssh_keys::pair_id,
+        model::{
+            ssh_key::{SshKeyPair, SshKeyPairCreate, SshKeyPairPatch},
+            ssh_key_rotation::{RotateRequest, SshKeyRotation},
+            structure,
+        },
+        rest::{ssh_key_rotations, ssh_keys::pair_id},
     },
     error::Error,
 };
@@ -47,4 +56,29 @@ pub(super) async fn update(mut call: Call<wire::UpdateSshKeyPairRequest>) -> Res
 pub(super) async fn delete(call: Call<wire::DeleteSshKeyPairRequest>) -> Result<wire::DeleteSshKeyPairResponse> {
     call.app.ssh_keys.delete(&call.act(), pair_id(&call.request.id)?).await?;
     Ok(wire::DeleteSshKeyPairResponse {})
+}
+
+pub(super) async fn rotate(mut call: Call<wire::RotateSshKeyPairRequest>) -> Result<Answers<wire::ProgressEvent>> {
+    let request = std::mem::take(&mut call.request);
+    let (id, wanted) = (pair_id(&request.id)?, RotateRequest::from(request));
+    let (begun, events) = ssh_key_rotations::rotate(&call.app, &call.caller, &call.act(), id, wanted).await?;
+    let first = wire::ProgressEvent {
+        event: "rotation".to_owned(),
+        data: serde_json::to_value(begun).ok().map(structure::to_struct),
+    };
+    Ok(Box::pin(stream::iter([Ok(first)]).chain(told(events))))
+}
+
+pub(super) async fn rotation(call: Call<wire::GetSshKeyRotationRequest>) -> Result<wire::SshKeyRotation> {
+    let page = page(call.request.skip, call.request.limit)?;
+    let rotation = call.app.ssh_key_rotations.get(call.caller.org_id, pair_id(&call.request.id)?).await?;
+    let servers = call.app.ssh_key_rotations.servers(&rotation, page.0, page.1).await?;
+    Ok(SshKeyRotation::of(&rotation, &servers).into())
+}
+
+pub(super) async fn watch_rotation(
+    call: Call<wire::WatchSshKeyRotationRequest>,
+) -> Result<Answers<wire::ProgressEvent>> {
+    let rotation = call.app.ssh_key_rotations.get(call.caller.org_id, pair_id(&call.request.id)?).await?;
+    Ok(told(call.app.ssh_key_rotations.watch(&rotation)))
 }

@@ -71,10 +71,12 @@ pub struct AuditEnd {
 
 /// What walking the chain found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(example = json!({ "entries": 42, "sound": true, "faults": [], "end": null }))]
+#[schema(example = json!({ "entries": 42, "receipts": 7, "sound": true, "faults": [], "end": null }))]
 pub struct AuditVerified {
     /// How many entries the chain has.
     pub entries: u64,
+    /// How many entries of commands carry a receipt of their host's that proves them.
+    pub receipts: u64,
     pub sound: bool,
     /// What does not fit, in words that name the entry.
     pub faults: Vec<String>,
@@ -85,8 +87,19 @@ pub struct AuditVerified {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Link {
+    /// The certificate of the authority that vouches for the keys under receipts; comes first.
+    Authority(Authority),
     Entry(Box<Entry>),
     End(AuditEnd),
+}
+
+/// An authority whose certificates are believed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Authority {
+    /// DER, in hexadecimal digits.
+    #[serde(with = "hex::serde")]
+    pub certificate: Vec<u8>,
 }
 
 /// Only words the record uses may be asked for.
@@ -142,6 +155,7 @@ impl AuditVerified {
     pub fn of(verified: &Verified, verifier: &HeadVerifier) -> Self {
         Self {
             entries: verified.entries,
+            receipts: verified.receipts,
             sound: verified.faults.is_empty(),
             faults: verified.faults.iter().map(ToString::to_string).collect(),
             end: verified.end.as_ref().map(|(head, signature)| AuditEnd {
@@ -160,6 +174,7 @@ impl Link {
     #[must_use]
     pub fn of(link: ChainLink, verifier: &HeadVerifier) -> Self {
         match link {
+            ChainLink::Authority(certificate) => Self::Authority(Authority { certificate: certificate.to_vec() }),
             ChainLink::Entry(entry) => Self::Entry(entry),
             ChainLink::End(head, signature) => Self::End(AuditEnd {
                 organization_id: head.org_id.to_string(),

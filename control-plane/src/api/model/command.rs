@@ -14,7 +14,10 @@ use crate::commands;
     "id": "01890a5d-ac96-774b-bcce-b302099a8060", "server_id": "01890a5d-ac96-774b-bcce-b302099a8057",
     "target_server_id": null, "kind": "preflight", "state": "succeeded", "code": null, "detail": null,
     "created_at": "2025-01-15T10:30:00Z", "started_at": "2025-01-15T10:30:00.1Z",
-    "finished_at": "2025-01-15T10:30:02Z", "result": { "checked_at_us": 1_736_937_002_000_000_i64, "checks": [] }
+    "finished_at": "2025-01-15T10:30:02Z",
+    "receipt": { "verified": true, "reason": null, "started_at": "2025-01-15T10:30:00.1Z",
+        "ended_at": "2025-01-15T10:30:02Z", "agent_version": "0.1.0" },
+    "result": { "checked_at_us": 1_736_937_002_000_000_i64, "checks": [] }
 }))]
 pub struct Command {
     pub id: String,
@@ -34,10 +37,63 @@ pub struct Command {
     pub created_at: Option<Time>,
     pub started_at: Option<Time>,
     pub finished_at: Option<Time>,
+    /// Whether its host put its name to the end; `null` where the host has not ended it.
+    pub receipt: Option<Receipt>,
     /// What it brought: the facts, the preflight report, the report of a change, or of a reboot `old_boot_id`, `new_boot_id`, `boot_time` and
     /// `downtime_seconds`.
     #[schema(value_type = Option<Object>)]
     pub result: Option<Value>,
+}
+
+/// What the host signed of a command's end, as the control plane judged it when it came. The receipt itself is in the
+/// audit entry `COMMAND_FINISHED`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Receipt {
+    /// Whether it was signed with the key that the host's certificate names, and says what the host reported.
+    pub verified: bool,
+    /// Why not.
+    pub reason: Option<String>,
+    /// By the host's clock, as the two below: when the command started, where it did.
+    pub started_at: Option<Time>,
+    pub ended_at: Option<Time>,
+    /// The version of the agent that carried it out.
+    pub agent_version: Option<String>,
+}
+
+impl Receipt {
+    fn of(standing: &commands::ReceiptStanding) -> Self {
+        Self {
+            verified: standing.no_proof.is_none(),
+            reason: standing.no_proof.clone(),
+            started_at: standing.started_at_us.map(Time),
+            ended_at: standing.ended_at_us.map(Time),
+            agent_version: standing.agent_version.clone(),
+        }
+    }
+}
+
+impl From<Receipt> for wire::CommandReceipt {
+    fn from(receipt: Receipt) -> Self {
+        Self {
+            verified: receipt.verified,
+            reason: receipt.reason.unwrap_or_default(),
+            started_at: receipt.started_at.map(Into::into),
+            ended_at: receipt.ended_at.map(Into::into),
+            agent_version: receipt.agent_version.unwrap_or_default(),
+        }
+    }
+}
+
+impl From<wire::CommandReceipt> for Receipt {
+    fn from(receipt: wire::CommandReceipt) -> Self {
+        Self {
+            verified: receipt.verified,
+            reason: filled(receipt.reason),
+            started_at: receipt.started_at.map(Into::into),
+            ended_at: receipt.ended_at.map(Into::into),
+            agent_version: filled(receipt.agent_version),
+        }
+    }
 }
 
 impl Command {
@@ -55,6 +111,7 @@ impl Command {
             created_at: Some(Time(command.created_at_us)),
             started_at: command.started_at_us.map(Time),
             finished_at: command.finished_at_us.map(Time),
+            receipt: command.receipt.as_ref().map(Receipt::of),
             result: command.result.clone(),
         }
     }
@@ -73,6 +130,7 @@ impl From<Command> for wire::Command {
             created_at: command.created_at.map(Into::into),
             started_at: command.started_at.map(Into::into),
             finished_at: command.finished_at.map(Into::into),
+            receipt: command.receipt.map(Into::into),
             result: command.result.map(structure::to_struct),
         }
     }
@@ -91,6 +149,7 @@ impl From<wire::Command> for Command {
             created_at: command.created_at.map(Into::into),
             started_at: command.started_at.map(Into::into),
             finished_at: command.finished_at.map(Into::into),
+            receipt: command.receipt.map(Into::into),
             result: command.result.map(structure::to_json),
         }
     }

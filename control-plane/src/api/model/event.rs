@@ -13,8 +13,8 @@ use super::{command::Command, filled, server::Vm, summary::Summary};
 }))]
 pub struct FleetEvent {
     /// `ready`, `server_created`, `server_changed`, `server_deleted`, `health_changed`, `hardening_changed`, `agent_online`,
-    /// `agent_offline`, `environment_changed`, `project_changed`, `member_changed`, `command_changed`, `sample`, `reset` or
-    /// `closed`.
+    /// `agent_offline`, `environment_changed`, `project_changed`, `member_changed`, `command_changed`,
+    /// `samples_damaged`, `sample`, `reset` or `closed`.
     pub event: String,
     /// To be shown as `Last-Event-ID` to go on after this event; samples have none.
     #[serde(skip_serializing_if = "Option::is_none")]

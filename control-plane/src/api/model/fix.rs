@@ -1,7 +1,7 @@
 //! What is asked of fixes, and what became of them.
 
 use muster_shared::{
-    action::{ChangeReport, InvalidArgument, Mode, Port},
+    action::{ChangeReport, InvalidArgument, Mode, Port, item::MAX_ENTRIES},
     wire,
 };
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,9 @@ impl FixRequest {
         let refused = |field: &'static str| {
             move |error: InvalidArgument| Error::invalid("invalid_field", format!("{field}: {error}"))
         };
+        if self.ports.len() > MAX_ENTRIES {
+            return Err(Error::invalid("invalid_field", format!("ports: at most {MAX_ENTRIES}")));
+        }
         let action = |word: &String| {
             word.parse().map_err(|_| Error::invalid("unknown_action", format!("there is no action {word:?}")))
         };

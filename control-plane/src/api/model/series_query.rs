@@ -7,7 +7,7 @@ use muster_shared::wire;
 use super::time::Time;
 use crate::{
     error::Error,
-    metrics::{Aggregate, Group, MAX_SERIES, Selection, SeriesQuery, steps},
+    metrics::{Aggregate, Group, MAX_LABELS, MAX_METRICS, MAX_SERIES, Selection, SeriesQuery, steps},
 };
 
 /// How far back a range reaches unless its start is given, in microseconds.
@@ -36,7 +36,7 @@ impl SeriesParameters {
     /// # Errors
     /// [`Error`] naming the parameter that is unknown or unusable.
     pub fn read(pairs: Vec<(String, String)>, known: &[&str]) -> Result<Self, Error> {
-        let mut parameters = Self::default();
+        let (mut parameters, mut labels) = (Self::default(), 0);
         for (name, value) in pairs {
             if !known.contains(&name.as_str()) {
                 let detail = format!("unknown parameter `{name}`: expected one of {}", known.join(", "));
@@ -49,6 +49,7 @@ impl SeriesParameters {
                         Error::invalid("invalid_label", "label: expected name=value, such as device=eth0")
                     })?;
                     parameters.labels.insert(label.to_owned(), value.to_owned());
+                    labels += 1;
                 }
                 "server" => parameters.servers.push(value),
                 "filter" => parameters.filter = Some(value),
@@ -60,6 +61,10 @@ impl SeriesParameters {
                 "top" => parameters.top = Some(top(value.parse().ok())?),
                 _ => {}
             }
+        }
+        // As many as were written, be some of them the same.
+        if parameters.metrics.len() > MAX_METRICS || labels > MAX_LABELS {
+            return Err(Selection::too_many());
         }
         if parameters.servers.len() > MAX_NAMES || parameters.group_by.len() > MAX_NAMES {
             return Err(Error::invalid(

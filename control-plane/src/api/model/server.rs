@@ -83,6 +83,8 @@ pub struct Vm {
     /// `qualified`, `needs_setup`, `unqualified`, `stale` or `expired`; `null` before the first preflight.
     pub qualification_status: Option<String>,
     pub last_preflight_check: Option<Time>,
+    /// How many of a hundred parts of the hardening profile hold; `null` before the host told.
+    pub hardening_score: Option<u8>,
     /// `none`, `pending`, `online`, `offline`, `quarantined`, `revoked` or `retired`.
     pub agent_status: String,
     pub agent_version: Option<String>,
@@ -143,6 +145,7 @@ impl Vm {
             netdata_machine_guid: None,
             qualification_status: server.qualification(now_us).map(|status| status.as_str().to_owned()),
             last_preflight_check: server.preflight.map(|record| Time(record.checked_at_us)),
+            hardening_score: server.hardening_score,
             agent_status: server.agent.status.as_str().to_owned(),
             agent_version: server.agent.version.clone(),
             allowed_families: server.agent.allowed_families.iter().map(ToString::to_string).collect(),
@@ -189,6 +192,7 @@ impl From<Vm> for wire::Server {
             docker_version: vm.docker_version.unwrap_or_default(),
             qualification_status: vm.qualification_status.unwrap_or_default(),
             last_preflight_check: vm.last_preflight_check.map(Into::into),
+            hardening_score: vm.hardening_score.map(Into::into),
             agent_status: vm.agent_status,
             agent_version: vm.agent_version.unwrap_or_default(),
             last_seen: vm.last_seen.map(Into::into),
@@ -254,6 +258,7 @@ impl From<wire::Server> for Vm {
             netdata_machine_guid: filled(server.netdata_machine_guid),
             qualification_status: filled(server.qualification_status),
             last_preflight_check: server.last_preflight_check.map(Into::into),
+            hardening_score: server.hardening_score.and_then(|score| u8::try_from(score).ok()),
             agent_status: server.agent_status,
             agent_version: filled(server.agent_version),
             allowed_families: server.allowed_families,
@@ -281,7 +286,8 @@ mod tests {
                 | "running_environment_count"
                 | "cpu_cores"
                 | "memory_gb"
-                | "disk_gb" => (number + 1).into(),
+                | "disk_gb"
+                | "hardening_score" => (number + 1).into(),
                 "netdata_streaming_enabled" => true.into(),
                 "allowed_families" => vec!["observe", "fix"].into(),
                 "health_evidence" => serde_json::json!([

@@ -61,7 +61,7 @@ pub struct SshKeyPairCreated {
 #[schema(example = json!({
     "id": "01890a5d-ac96-774b-bcce-b302099a8062", "name": "production-servers",
     "description": "Key for all production servers", "key_type": "ed25519", "public_key": "ssh-ed25519 AAAAC3Nz...",
-    "fingerprint": "SHA256:abc123...", "age_days": 91, "rotation_due": true, "used_by": 3,
+    "fingerprint": "SHA256:abc123...", "age_days": 91, "rotation_due": true, "used_by": 3, "has_rotation": false,
     "created_at": "2025-01-15T10:00:00Z", "updated_at": "2025-01-15T10:00:00Z"
 }))]
 pub struct SshKeyPair {
@@ -80,6 +80,8 @@ pub struct SshKeyPair {
     pub rotation_due: bool,
     /// How many servers are entered with it.
     pub used_by: u32,
+    /// Whether a rotation from or to it is on record: then `…/{id}/rotation` tells of the last one.
+    pub has_rotation: bool,
     pub created_at: Option<Time>,
     pub updated_at: Option<Time>,
 }
@@ -173,6 +175,7 @@ impl SshKeyPair {
             age_days: pair.age_days(now_us),
             rotation_due: pair.rotation_due(now_us),
             used_by: u32::try_from(pair.used_by).unwrap_or(u32::MAX),
+            has_rotation: pair.has_rotation,
             created_at: Some(Time(pair.created_at_us)),
             updated_at: Some(Time(pair.updated_at_us)),
         }
@@ -203,6 +206,7 @@ impl From<SshKeyPair> for wire::SshKeyPair {
             age_days: pair.age_days,
             rotation_due: pair.rotation_due,
             used_by: pair.used_by,
+            has_rotation: pair.has_rotation,
             created_at: pair.created_at.map(Into::into),
             updated_at: pair.updated_at.map(Into::into),
         }
@@ -221,6 +225,7 @@ impl From<wire::SshKeyPair> for SshKeyPair {
             age_days: pair.age_days,
             rotation_due: pair.rotation_due,
             used_by: pair.used_by,
+            has_rotation: pair.has_rotation,
             created_at: pair.created_at.map(Into::into),
             updated_at: pair.updated_at.map(Into::into),
         }

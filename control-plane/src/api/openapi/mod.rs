@@ -39,6 +39,7 @@ pub fn document(routes: &Routes) -> Value {
         let mut operation = serde_json::to_value(&route.description).unwrap_or_default();
         schemas::bound_integers(&mut operation);
         schemas::describe_events(&mut operation);
+        rules::constrain_parameters(&mut operation);
         if let Some(operation) = operation.as_object_mut() {
             errors::complete(operation, &route.path, route.admission != Admission::Public);
             examples::complete(operation, &components);

@@ -108,7 +108,8 @@ pub async fn verify_audit(
 
 /// Export the organisation's whole chain as JSON lines, in its order.
 ///
-/// Each line is `{"entry": …}`; the last is `{"end": …}`, the signed end. `muster audit verify --file` checks the file
+/// The first line is `{"authority": …}`, whose certificates vouch for the keys under receipts; each further one is
+/// `{"entry": …}`; the last is `{"end": …}`, the signed end. `muster audit verify --file` checks the file
 /// without a control plane. A file without its end was cut short.
 #[utoipa::path(get, path = "/api/v1/audit/export", tag = "audit", responses(
     (status = 200, description = "The chain", body = String, content_type = "application/x-ndjson")))]
@@ -160,13 +161,14 @@ mod tests {
         assert!(!text.contains("horse") && !text.contains("staple"));
         let lines: Vec<Link> = text.lines().map(|line| serde_json::from_str(line).expect("a line")).collect();
         let mut verifier = None;
-        let mut end = None;
+        let (mut end, mut authorities) = (None, Vec::new());
         for link in lines {
             match link {
                 Link::Entry(entry) => {
                     verifier.get_or_insert_with(|| Verifier::new(entry.org_id)).entry(&entry);
                 }
                 Link::End(shown) => end = Some(shown),
+                Link::Authority(shown) => authorities.push(shown),
             }
         }
         let end = end.expect("an end");
@@ -179,7 +181,8 @@ mod tests {
         let found = verifier
             .expect("entries")
             .finish(Some((head, &bytes(&end.signature))), &HeadVerifier::new(bytes(&end.public_key)));
-        assert_eq!(found, (3, vec![]));
+        assert_eq!((found.entries, found.receipts, found.faults), (3, 0, vec![]));
+        assert_eq!(authorities.len(), 1, "who vouches for the keys under receipts");
     }
 
     #[tokio::test]

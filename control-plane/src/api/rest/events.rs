@@ -33,8 +33,8 @@ pub struct EventsQuery {
 ///
 /// Server-sent events, told by what the caller may see at that moment: `server_created`, `server_changed`,
 /// `server_deleted`, `health_changed`, `hardening_changed`, `agent_online`, `agent_offline`, `environment_changed`,
-/// `project_changed`, `member_changed`, `command_changed`, and `sample` where asked for. The project roles hear of their own
-/// projects only.
+/// `project_changed`, `member_changed`, `command_changed`, `samples_damaged`, and `sample` where asked for. The project
+/// roles hear of their own projects only.
 /// The stream begins with `ready`. A client that connects again with `Last-Event-ID` gets every event it missed once;
 /// where they are no longer known it gets `reset` and has to read again what it shows. `closed` is the last event: the
 /// token was withdrawn, or what it allows has changed.

@@ -32,11 +32,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", detail));
         }
         let bytes = whole(request, state).await?;
+        // serde would take a list for the values of the fields in their order, which no caller could rely on.
+        if bytes.trim_ascii_start().starts_with(b"[") {
+            return Err(Error::invalid("invalid_body", "the body must be a JSON object, not a list").into());
+        }
         read(&bytes).map(Self).map_err(|error| explain(&error))
     }
 }
 
-/// A JSON body that may be left out: then it says nothing.
+/// A JSON body that may be left out or be `null`: then it says nothing.
 #[derive(Debug)]
 pub struct OptionalBody<T>(pub T);
 
@@ -49,8 +53,8 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalB
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self(T::default()));
         }
-        let Body(body) = Body::from_request(Request::from_parts(parts, bytes.into()), state).await?;
-        Ok(Self(body))
+        let Body(body) = Body::<Option<T>>::from_request(Request::from_parts(parts, bytes.into()), state).await?;
+        Ok(Self(body.unwrap_or_default()))
     }
 }
 

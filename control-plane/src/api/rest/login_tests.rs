@@ -64,6 +64,7 @@ async fn a_key_pair_is_shown_once_and_used_by_its_id() {
     let (_, shown) = api.call("GET", &one, &Value::Null).await;
     assert_eq!((&shown["used_by"], &shown["age_days"], &shown["rotation_due"]), (&json!(1), &json!(0), &json!(false)));
     assert_eq!((shown.get("private_key"), &shown["fingerprint"]), (None, &made["fingerprint"]));
+    assert_eq!(shown["has_rotation"], false);
     let (status, refused) = api.call("DELETE", &one, &Value::Null).await;
     assert_eq!((status, code(&refused)), (StatusCode::CONFLICT, "key_pair_in_use"));
     let (status, _) = api

@@ -29,13 +29,16 @@ impl World {
                 "env_id" => &self.environment,
                 "org_id" => &self.organization,
                 "user" | "user_id" => &self.user,
+                "request" => return "made-up".to_owned(),
                 "key_id" => return "k1".to_owned(),
                 "id" if path.contains("join-tokens") => &self.join_token,
                 "id" if path.contains("/ssh-keys/") => &self.key_pair,
                 "id" if path.contains("/organizations/") => &self.organization,
                 "id" if path.contains("/users/") => &self.user,
                 "id" if path.contains("/tokens/") => &self.api_token,
-                "id" if path.contains("/commands/") || path.contains("/sessions/") => return NOBODY.to_owned(),
+                "id" if ["/commands/", "/sessions/", "/runs/"].iter().any(|part| path.contains(part)) => {
+                    return NOBODY.to_owned();
+                }
                 "id" => &self.server,
                 other => panic!("no id for {{{other}}} of {path}"),
             };
@@ -82,6 +85,9 @@ fn row(world: &World, method: &Method, path: &str) -> Option<Value> {
         ("POST", "/api/v1/vms/{id}/migrate") => {
             json!({ "target_vm_id": world.server, "environment_ids": [world.environment] })
         }
+        ("POST", "/api/v1/fleet/runs") => {
+            json!({ "task": { "kind": "preflight" }, "servers": [world.server], "dry_run": true })
+        }
         ("POST", "/api/v1/projects") => json!({ "name": "another" }),
         ("POST", "/api/v1/projects/{project_id}/environments") => {
             json!({ "name": "another", "cpu_cores": 1, "ram_mb": 1024, "disk_gb": 10 })
@@ -110,7 +116,8 @@ fn row(world: &World, method: &Method, path: &str) -> Option<Value> {
             "/api/v1/projects/{project_id}/environments/{env_id}"
             | "/api/v1/projects/{project_id}/members/{user_id}"
             | "/api/v1/organizations/{org_id}/quota"
-            | "/api/v1/organizations/{id}/quota",
+            | "/api/v1/organizations/{id}/quota"
+            | "/api/v1/organizations/{id}/metrics-retention",
         )
         | (
             "POST",
@@ -126,8 +133,11 @@ fn row(world: &World, method: &Method, path: &str) -> Option<Value> {
             | "/api/v1/vms/{id}/agent/revoke"
             | "/api/v1/vms/{id}/agent/release-quarantine"
             | "/api/v1/commands/{id}/cancel"
+            | "/api/v1/login-requests/{request}/approve"
+            | "/api/v1/fleet/runs/{id}/cancel"
             | "/api/v1/join-tokens"
-            | "/api/v1/keyring/rotate",
+            | "/api/v1/keyring/rotate"
+            | "/api/v1/organizations/{org_id}/ssh-keys/{id}/rotate",
         )
         | (
             "GET",
@@ -139,7 +149,11 @@ fn row(world: &World, method: &Method, path: &str) -> Option<Value> {
             | "/api/v1/vms/{id}/commands"
             | "/api/v1/vms/{id}/hardening"
             | "/api/v1/vms/{id}/stats"
+            | "/api/v1/commands"
             | "/api/v1/commands/{id}"
+            | "/api/v1/login-requests/{request}"
+            | "/api/v1/fleet/runs"
+            | "/api/v1/fleet/runs/{id}"
             | "/api/v1/events"
             | "/api/v1/monitoring/servers/{id}/summary"
             | "/api/v1/monitoring/servers/{id}/live"
@@ -150,6 +164,7 @@ fn row(world: &World, method: &Method, path: &str) -> Option<Value> {
             | "/api/v1/monitoring/containers/{id}/metrics"
             | "/api/v1/monitoring/metrics"
             | "/api/v1/monitoring/series"
+            | "/api/v1/metrics/export"
             | "/api/v1/join-tokens"
             | "/api/v1/audit"
             | "/api/v1/audit/verify"
@@ -164,8 +179,10 @@ fn row(world: &World, method: &Method, path: &str) -> Option<Value> {
             | "/api/v1/organizations/{id}/members"
             | "/api/v1/organizations/{org_id}/quota"
             | "/api/v1/organizations/{id}/quota"
+            | "/api/v1/organizations/{id}/metrics-retention"
             | "/api/v1/organizations/{org_id}/ssh-keys"
             | "/api/v1/organizations/{org_id}/ssh-keys/{id}"
+            | "/api/v1/organizations/{org_id}/ssh-keys/{id}/rotation"
             | "/api/v1/users"
             | "/api/v1/users/{id}"
             | "/api/v1/projects"

@@ -13,18 +13,22 @@ pub mod events;
 pub mod extract;
 pub mod facts;
 pub mod fix;
+pub mod fleet_runs;
 pub mod hardening;
 pub mod health;
 pub mod host_key;
 pub mod install;
 pub mod join_tokens;
 pub mod keyring;
+pub mod login_requests;
 #[cfg(test)]
 mod login_tests;
 #[cfg(test)]
 mod matrix_tests;
 pub mod me;
 pub mod members;
+pub mod metrics_export;
+pub mod metrics_retention;
 pub mod monitoring;
 pub mod oidc;
 pub mod organizations;
@@ -44,6 +48,7 @@ pub mod series;
 pub mod server_metrics;
 pub mod servers;
 pub mod session;
+pub mod ssh_key_rotations;
 pub mod ssh_keys;
 pub mod stats;
 #[cfg(test)]
@@ -66,20 +71,25 @@ pub fn routes() -> Routes {
         .public::<health::__path_healthz, _, _>(health::healthz)
         .public::<health::__path_readyz, _, _>(health::readyz)
         .guarded::<health::__path_own_metrics, _, _>(Operation::ReadOwnMetrics, health::own_metrics)
+        .compressed()
         .guarded::<servers::__path_list_servers, _, _>(Operation::ListServers, servers::list_servers)
+        .compressed()
         .guarded::<servers::__path_create_server, _, _>(Operation::CreateServer, servers::create_server)
         .guarded::<servers::__path_get_server, _, _>(Operation::GetServer, servers::get_server)
+        .compressed()
         .guarded::<servers::__path_update_server, _, _>(Operation::UpdateServer, servers::update_server)
         .guarded::<servers::__path_delete_server, _, _>(Operation::DeleteServer, servers::delete_server)
         .guarded::<environments::__path_list_server_environments, _, _>(
             Operation::ListEnvironments,
             environments::list_server_environments,
         )
+        .compressed()
         .guarded::<environments::__path_migrate_environments, _, _>(
             Operation::MigrateEnvironments,
             environments::migrate_environments,
         )
         .guarded::<projects::__path_list_projects, _, _>(Operation::ListProjects, projects::list_projects)
+        .compressed()
         .guarded::<projects::__path_create_project, _, _>(Operation::CreateProject, projects::create_project)
         .guarded::<projects::__path_get_project, _, _>(Operation::GetProject, projects::get_project)
         .guarded::<projects::__path_update_project, _, _>(Operation::UpdateProject, projects::update_project)
@@ -97,6 +107,7 @@ pub fn routes() -> Routes {
             Operation::ListEnvironments,
             environments::list_environments,
         )
+        .compressed()
         .guarded::<environments::__path_create_environment, _, _>(
             Operation::CreateEnvironment,
             environments::create_environment,
@@ -112,6 +123,18 @@ pub fn routes() -> Routes {
         )
         .guarded::<quota::__path_get_quota, _, _>(Operation::GetQuota, quota::get_quota)
         .guarded::<quota::__path_set_quota, _, _>(Operation::SetQuota, quota::set_quota)
+        .guarded::<metrics_export::__path_export_metrics, _, _>(
+            Operation::ExportMetrics,
+            metrics_export::export_metrics,
+        )
+        .guarded::<metrics_retention::__path_get_metrics_retention, _, _>(
+            Operation::GetMetricsRetention,
+            metrics_retention::get_metrics_retention,
+        )
+        .guarded::<metrics_retention::__path_set_metrics_retention, _, _>(
+            Operation::SetMetricsRetention,
+            metrics_retention::set_metrics_retention,
+        )
         .guarded::<host_key::__path_accept_host_key, _, _>(Operation::AcceptHostKey, host_key::accept_host_key)
         .guarded::<connection_test::__path_test_new_connection, _, _>(
             Operation::TestConnection,
@@ -124,23 +147,39 @@ pub fn routes() -> Routes {
         .guarded::<preflight::__path_run_preflight, _, _>(Operation::RunPreflight, preflight::run_preflight)
         .guarded::<fix::__path_fix_server, _, _>(Operation::FixServer, fix::fix_server)
         .guarded::<facts::__path_get_facts, _, _>(Operation::GetServer, facts::get_facts)
+        .compressed()
         .guarded::<facts::__path_refresh_facts, _, _>(Operation::RefreshFacts, facts::refresh_facts)
         .guarded::<power::__path_reboot_server, _, _>(Operation::RebootServer, power::reboot_server)
         .guarded::<power::__path_stop_server, _, _>(Operation::StopServer, power::stop_server)
         .guarded::<power::__path_start_server, _, _>(Operation::StartServer, power::start_server)
         .guarded::<hardening::__path_get_hardening, _, _>(Operation::GetHardening, hardening::get_hardening)
+        .compressed()
         .guarded::<hardening::__path_harden_server, _, _>(Operation::Harden, hardening::harden_server)
         .guarded::<commands::__path_list_commands, _, _>(Operation::ListCommands, commands::list_commands)
+        .compressed()
+        .guarded::<commands::__path_list_fleet_commands, _, _>(Operation::ListCommands, commands::list_fleet_commands)
+        .compressed()
         .guarded::<commands::__path_get_command, _, _>(Operation::GetCommand, commands::get_command)
+        .compressed()
         .guarded::<commands::__path_cancel_command, _, _>(Operation::CancelCommand, commands::cancel_command)
+        .guarded::<fleet_runs::__path_create_fleet_run, _, _>(Operation::CreateFleetRun, fleet_runs::create_fleet_run)
+        .guarded::<fleet_runs::__path_list_fleet_runs, _, _>(Operation::ListFleetRuns, fleet_runs::list_fleet_runs)
+        .compressed()
+        .guarded::<fleet_runs::__path_get_fleet_run, _, _>(Operation::GetFleetRun, fleet_runs::get_fleet_run)
+        .compressed()
+        .guarded::<fleet_runs::__path_cancel_fleet_run, _, _>(Operation::CancelFleetRun, fleet_runs::cancel_fleet_run)
         .guarded::<stats::__path_get_stats, _, _>(Operation::GetStats, stats::get_stats)
+        .compressed()
         .guarded::<events::__path_watch_events, _, _>(Operation::WatchEvents, events::watch_events)
         .guarded::<monitoring::__path_get_summary, _, _>(Operation::GetSummary, monitoring::get_summary)
         .guarded::<monitoring::__path_follow_live, _, _>(Operation::GetSummary, monitoring::follow_live)
         .guarded::<series::__path_query_series, _, _>(Operation::QuerySeries, series::query_series)
+        .compressed()
         .guarded::<series::__path_query_fleet_series, _, _>(Operation::QuerySeries, series::query_fleet_series)
+        .compressed()
         .guarded::<series::__path_follow_series, _, _>(Operation::WatchSeries, series::follow_series)
         .guarded::<series::__path_list_metrics, _, _>(Operation::ListMetrics, series::list_metrics)
+        .compressed()
         .guarded::<server_metrics::__path_get_server_metrics, _, _>(
             Operation::GetServerMetrics,
             server_metrics::get_server_metrics,
@@ -153,6 +192,7 @@ pub fn routes() -> Routes {
             Operation::GetContainerMetrics,
             server_metrics::get_container_metrics,
         )
+        .compressed()
         .guarded::<bootstrap::__path_bootstrap, _, _>(Operation::Bootstrap, bootstrap::bootstrap)
         .guarded::<secure::__path_secure_server, _, _>(Operation::SecureServer, secure::secure_server)
         .guarded::<agent::__path_revoke_agent, _, _>(Operation::RevokeAgent, agent::revoke_agent)
@@ -167,8 +207,10 @@ pub fn routes() -> Routes {
             join_tokens::revoke_join_token,
         )
         .guarded::<audit::__path_list_audit, _, _>(Operation::ListAudit, audit::list_audit)
+        .compressed()
         .guarded::<audit::__path_verify_audit, _, _>(Operation::VerifyAudit, audit::verify_audit)
         .guarded::<audit::__path_export_audit, _, _>(Operation::ExportAudit, audit::export_audit)
+        .compressed()
         .guarded::<credentials::__path_set_ssh_password, _, _>(Operation::SetSshPassword, credentials::set_ssh_password)
         .guarded::<credentials::__path_set_ssh_key, _, _>(Operation::SetSshKey, credentials::set_ssh_key)
         .guarded::<ssh_keys::__path_create_ssh_key_pair, _, _>(
@@ -176,6 +218,7 @@ pub fn routes() -> Routes {
             ssh_keys::create_ssh_key_pair,
         )
         .guarded::<ssh_keys::__path_list_ssh_key_pairs, _, _>(Operation::ListSshKeyPairs, ssh_keys::list_ssh_key_pairs)
+        .compressed()
         .guarded::<ssh_keys::__path_get_ssh_key_pair, _, _>(Operation::GetSshKeyPair, ssh_keys::get_ssh_key_pair)
         .guarded::<ssh_keys::__path_update_ssh_key_pair, _, _>(
             Operation::UpdateSshKeyPair,
@@ -185,6 +228,15 @@ pub fn routes() -> Routes {
             Operation::DeleteSshKeyPair,
             ssh_keys::delete_ssh_key_pair,
         )
+        .guarded::<ssh_key_rotations::__path_rotate_ssh_key_pair, _, _>(
+            Operation::RotateSshKeyPair,
+            ssh_key_rotations::rotate_ssh_key_pair,
+        )
+        .guarded::<ssh_key_rotations::__path_get_ssh_key_rotation, _, _>(
+            Operation::GetSshKeyRotation,
+            ssh_key_rotations::get_ssh_key_rotation,
+        )
+        .compressed()
         .guarded::<keyring::__path_get_keyring, _, _>(Operation::GetKeyring, keyring::get_keyring)
         .guarded::<keyring::__path_rotate_keyring, _, _>(Operation::RotateKeyring, keyring::rotate_keyring)
         .guarded::<keyring::__path_retire_keyring_key, _, _>(Operation::RetireKeyringKey, keyring::retire_keyring_key)
@@ -203,6 +255,9 @@ pub fn routes() -> Routes {
         .signed_in::<session::__path_sign_out, _, _>(session::sign_out)
         .signed_in::<session::__path_list_sessions, _, _>(session::list_sessions)
         .signed_in::<session::__path_end_session, _, _>(session::end_session)
+        .public::<login_requests::__path_begin_login, _, _>(login_requests::begin_login)
+        .signed_in::<login_requests::__path_get_login_request, _, _>(login_requests::get_login_request)
+        .signed_in::<login_requests::__path_approve_login, _, _>(login_requests::approve_login)
         .signed_in::<tokens::__path_list_tokens, _, _>(tokens::list_tokens)
         .signed_in::<tokens::__path_create_token, _, _>(tokens::create_token)
         .signed_in::<tokens::__path_revoke_token, _, _>(tokens::revoke_token)
@@ -220,6 +275,7 @@ pub fn routes() -> Routes {
             organizations::update_organization,
         )
         .guarded::<members::__path_list_members, _, _>(Operation::ListMembers, members::list_members)
+        .compressed()
         .guarded::<members::__path_add_member, _, _>(Operation::AddMember, members::add_member)
         .guarded::<members::__path_update_member, _, _>(Operation::UpdateMember, members::update_member)
         .guarded::<members::__path_remove_member, _, _>(Operation::RemoveMember, members::remove_member)
@@ -232,13 +288,16 @@ pub fn routes() -> Routes {
         .public::<install::__path_install_sh, _, _>(install::install_sh)
         .public::<install::__path_agent_binary, _, _>(install::agent_binary)
         .public::<document::__path_openapi, _, _>(document::openapi)
+        .compressed()
         .public::<dashboard::__path_dashboard_page, _, _>(dashboard::dashboard_page)
         .public::<dashboard::__path_dashboard_sign_in, _, _>(dashboard::dashboard_sign_in)
         .public::<dashboard::__path_dashboard_server, _, _>(dashboard::dashboard_server)
         .public::<dashboard::__path_dashboard_asset, _, _>(dashboard::dashboard_asset)
         .public::<page::__path_docs_page, _, _>(page::docs_page)
         .public::<page::__path_docs_script, _, _>(page::docs_script)
+        .compressed()
         .public::<page::__path_docs_style, _, _>(page::docs_style)
+        .compressed()
 }
 
 /// The router that serves them: errors always have a body, requests always have an id.

@@ -226,3 +226,26 @@ fn the_examples_are_accepted() {
     let put = serde_json::from_value::<QuotaPut>(example("QuotaPut")).expect("QuotaPut");
     put.into_patch().expect("acceptable");
 }
+
+#[tokio::test]
+async fn samples_are_kept_as_long_as_the_organization_says_and_the_control_plane_lets_it() {
+    let api = Api::open().await;
+    let server = api.make_server("web").await;
+    let organization = server["organization_id"].as_str().expect("an id");
+    let path = format!("/api/v1/organizations/{organization}/metrics-retention");
+    let (status, shown) = api.call("GET", &path, NOTHING).await;
+    assert_eq!((status, &shown["raw_retention_seconds"]), (StatusCode::OK, &json!(7 * 86_400)), "{shown}");
+    assert_eq!(shown["own"]["raw_retention_seconds"], *NOTHING);
+    let (status, set) = api.call("PUT", &path, &json!({ "raw_retention_seconds": 86_400 })).await;
+    assert_eq!((status, &set["raw_retention_seconds"]), (StatusCode::OK, &json!(86_400)), "{set}");
+    assert_eq!(set["max"]["raw_retention_seconds"], json!(7 * 86_400));
+    let (status, refused) = api.call("PUT", &path, &json!({ "minute_retention_seconds": 3_600 })).await;
+    assert_eq!((status, code(&refused)), (StatusCode::UNPROCESSABLE_ENTITY, "invalid_field"), "{refused}");
+    assert!(refused["detail"].as_str().expect("words").contains("shorten the former"), "{refused}");
+    let (_, shown) = api.call("GET", &path, NOTHING).await;
+    assert_eq!(shown, set, "a refused one changes nothing");
+    let (status, lifted) = api.call("PUT", &path, &json!({ "raw_retention_seconds": null })).await;
+    assert_eq!((status, &lifted["own"]["raw_retention_seconds"]), (StatusCode::OK, NOTHING), "{lifted}");
+    let other = "/api/v1/organizations/01890a5d-ac96-774b-bcce-b302099a8057/metrics-retention";
+    assert_eq!(api.call("GET", other, NOTHING).await.0, StatusCode::NOT_FOUND);
+}

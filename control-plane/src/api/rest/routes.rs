@@ -21,6 +21,14 @@ use utoipa::{
     },
 };
 
+use tower_http::{
+    CompressionLevel,
+    compression::{
+        CompressionLayer,
+        predicate::{And, NotForContentType, Predicate as _, SizeAbove},
+    },
+};
+
 use super::problem::{Problem, RequestId};
 use crate::{
     access::{Act, Principal},
@@ -39,6 +47,9 @@ pub use crate::api::authorization::Admission;
 pub const BEARER: &str = "bearer";
 pub const COOKIE: &str = "session";
 
+/// Answers below this many bytes gain nothing by being compressed.
+const MIN_COMPRESSED_BYTES: u64 = 1024;
+
 /// One route.
 pub struct Route {
     pub method: HttpMethod,
@@ -46,6 +57,8 @@ pub struct Route {
     pub path: String,
     pub admission: Admission,
     pub(in crate::api) description: Description,
+    /// Whether its answers are compressed for whoever takes that.
+    pub(in crate::api) is_compressed: bool,
     handler: MethodRouter<App>,
 }
 
@@ -79,6 +92,16 @@ impl Routes {
         self.add::<P, H, T>(Admission::Guarded(operation), handler)
     }
 
+    /// Has the answers of the route added last compressed. Only for those that hold no secret: the length of a compressed
+    /// answer tells something of what stands in it to whoever can put texts of their own beside it.
+    #[must_use]
+    pub fn compressed(mut self) -> Self {
+        if let Some(route) = self.routes.last_mut() {
+            route.is_compressed = true;
+        }
+        self
+    }
+
     fn add<P: Described, H: Handler<T, App>, T: 'static>(mut self, admission: Admission, handler: H) -> Self {
         P::schemas(&mut self.schemas);
         for (nth, method) in P::methods().into_iter().enumerate() {
@@ -104,6 +127,7 @@ impl Routes {
                 path: P::path(),
                 admission,
                 description,
+                is_compressed: false,
             });
         }
         self
@@ -123,13 +147,20 @@ impl Routes {
     /// The router that serves them.
     pub fn into_router(self, app: &App) -> Router<App> {
         self.routes.into_iter().fold(Router::new(), |router, route| {
+            let handler = if route.is_compressed { route.handler.layer(compression()) } else { route.handler };
             let handler = match route.admission {
-                Admission::Public => route.handler,
-                admission => route.handler.layer(middleware::from_fn_with_state((app.clone(), admission), guard)),
+                Admission::Public => handler,
+                admission => handler.layer(middleware::from_fn_with_state((app.clone(), admission), guard)),
             };
             router.route(&route.path, handler)
         })
     }
+}
+
+/// Streams of events stay as they are: each must leave at once.
+fn compression() -> CompressionLayer<And<SizeAbove, NotForContentType>> {
+    let worth_it = SizeAbove::new(MIN_COMPRESSED_BYTES).and(NotForContentType::SSE);
+    CompressionLayer::new().quality(CompressionLevel::Precise(4)).compress_when(worth_it)
 }
 
 async fn guard(State((app, admission)): State<(App, Admission)>, request: Request, next: Next) -> Response {
@@ -191,5 +222,58 @@ fn filter(method: &HttpMethod) -> MethodFilter {
         HttpMethod::Options => MethodFilter::OPTIONS,
         HttpMethod::Head => MethodFilter::HEAD,
         HttpMethod::Trace => MethodFilter::TRACE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http::{Request, StatusCode, header};
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+
+    use crate::api::{rest::routes, test_api::Api};
+
+    async fn asked(api: &Api, path: &str, accepted: &str) -> (Option<String>, Vec<u8>) {
+        let request = Request::builder()
+            .uri(path)
+            .header("authorization", format!("Bearer {}", api.owner))
+            .header(header::ACCEPT_ENCODING, accepted);
+        let request = request.body(Body::empty()).expect("a request");
+        let response = api.router.clone().oneshot(request).await.expect("an answer");
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        let encoding = response.headers().get(header::CONTENT_ENCODING);
+        let encoding = encoding.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        (encoding, response.into_body().collect().await.expect("a body").to_bytes().to_vec())
+    }
+
+    #[tokio::test]
+    async fn long_answers_are_compressed_for_whoever_takes_that() {
+        let api = Api::open().await;
+        for nth in 0..4 {
+            api.make_server(&format!("web-{nth}")).await;
+        }
+        let (encoding, whole) = asked(&api, "/api/v1/vms", "identity").await;
+        assert_eq!(encoding, None);
+        let (encoding, small) = asked(&api, "/api/v1/vms", "gzip, br").await;
+        assert_eq!(encoding.as_deref(), Some("gzip"));
+        assert!(
+            small.starts_with(&[0x1f, 0x8b]) && small.len() * 3 < whole.len(),
+            "{} of {}",
+            small.len(),
+            whole.len()
+        );
+        let (encoding, _) = asked(&api, "/api/v1/vms?limit=1&skip=4", "gzip").await;
+        assert_eq!(encoding, None, "an empty list gains nothing");
+    }
+
+    #[test]
+    fn nothing_that_may_hold_a_secret_is_compressed() {
+        const HOLD_SECRETS: [&str; 7] = ["session", "sessions", "tokens", "join-tokens", "me", "url", "login-requests"];
+        for route in routes().iter().filter(|route| route.is_compressed) {
+            assert_eq!(super::filter(&route.method), axum::routing::MethodFilter::GET, "{}", route.path);
+            assert!(!route.path.split('/').any(|part| HOLD_SECRETS.contains(&part)), "{}", route.path);
+        }
+        assert!(routes().iter().filter(|route| route.is_compressed).count() > 20);
     }
 }

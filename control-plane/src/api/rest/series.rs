@@ -120,7 +120,7 @@ pub async fn query_series(
     let asked = parameters.query(app.clock.now_us())?;
     let server = app.servers.resolve(caller.org_id, &id).await?.id;
     let servers = [Asked { server, labels: [].into() }];
-    let found = query(&app.store, caller.org_id, &servers, &asked).await?;
+    let found = query(&app.metric_store, caller.org_id, &servers, &asked).await?;
     Ok(axum::Json(SeriesAnswer::of(asked.steps, found)))
 }
 
@@ -149,11 +149,16 @@ pub async fn query_fleet_series(
 pub async fn fleet_series(app: &App, org: OrgId, parameters: SeriesParameters) -> Result<SeriesAnswer, Error> {
     let servers = asked_servers(app, org, &parameters).await?;
     let asked = parameters.query(app.clock.now_us())?;
-    let found = query(&app.store, org, &servers, &asked).await?;
+    let found = query(&app.metric_store, org, &servers, &asked).await?;
     Ok(SeriesAnswer::of(asked.steps, found))
 }
 
-async fn asked_servers(app: &App, org: OrgId, parameters: &SeriesParameters) -> Result<Vec<Asked>, Error> {
+/// The servers that are asked, by `server` or `filter`: all of them unless either is given.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) for a server there is not; [`Error`] for more than may be asked
+/// at once.
+pub(super) async fn asked_servers(app: &App, org: OrgId, parameters: &SeriesParameters) -> Result<Vec<Asked>, Error> {
     let filter = servers::filter(parameters.filter.as_deref())?;
     let limit = u32::try_from(MAX_SERVERS).unwrap_or(u32::MAX);
     let mut found = Vec::new();

@@ -119,6 +119,10 @@ pub fn pair_id(text: &str) -> Result<SshKeyPairId, Error> {
     text.parse().map_err(|_| ssh_keys::not_found())
 }
 
-fn require_own(own: OrgId, named: &str) -> Result<(), Error> {
+/// The organisation a path names must be the one acted in.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound).
+pub fn require_own(own: OrgId, named: &str) -> Result<(), Error> {
     if named.parse() == Ok(own) { Ok(()) } else { Err(Error::not_found("organization")) }
 }

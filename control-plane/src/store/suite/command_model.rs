@@ -18,7 +18,7 @@ enum Act {
     /// A session's stream ends.
     Lose(u8),
     /// The host reports, maybe again, maybe late.
-    Report(u64, Step),
+    Report(u64, Box<Step>),
     /// A person cancels.
     Cancel,
     /// Time passes and the reconciler runs.
@@ -26,7 +26,9 @@ enum Act {
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
-    let end = |state| Step::Finished(Finished { state, code: String::new(), detail: String::new(), result: None });
+    let end = |state| {
+        Step::Finished(Finished { state, code: String::new(), detail: String::new(), result: None, receipt: None })
+    };
     let step = prop_oneof![
         Just(Step::Received),
         Just(Step::Started),
@@ -39,7 +41,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     let act = prop_oneof![
         3 => (0..3u8).prop_map(Act::Claim),
         1 => (0..3u8).prop_map(Act::Lose),
-        4 => (1..6u64, step).prop_map(|(seq, step)| Act::Report(seq, step)),
+        4 => (1..6u64, step).prop_map(|(seq, step)| Act::Report(seq, Box::new(step))),
         1 => Just(Act::Cancel),
         2 => prop_oneof![Just(SECOND_US), Just(LEASE_US), Just(DEFAULT_TTL_US)].prop_map(Act::Wait),
     ];
@@ -75,7 +77,7 @@ async fn act(fleet: &Fleet, command: &Command, seen: &mut Seen, act: &Act, now_u
             seen.lease = seen.lease.filter(|(holder, _)| holder != session);
         }
         Act::Report(seq, step) => {
-            let update = Update { seq: *seq, at_us: *now_us, step: step.clone() };
+            let update = Update { seq: *seq, at_us: *now_us, step: Step::clone(step) };
             let recorded = fleet.commands.record(server, id, &update, *now_us).await.expect("answered");
             let expected = if seen.stored.insert(*seq) { Recorded::Stored } else { Recorded::Duplicate };
             prop_assert_eq!(recorded, expected);

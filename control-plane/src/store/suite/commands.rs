@@ -11,8 +11,8 @@ use crate::{
     access::Act,
     audit::Action,
     commands::{
-        Cancelled, Command, CommandEvent, CommandResult, DEFAULT_TTL_US, Finished, LEASE_US, MAX_UNFINISHED,
-        REPORT_GRACE_US, Recorded, Step, Update,
+        Cancelled, Command, CommandEvent, CommandFilter, CommandResult, DEFAULT_TTL_US, Finished, LEASE_US,
+        MAX_UNFINISHED, REPORT_GRACE_US, Recorded, Step, Update,
     },
     error::ErrorKind,
     store::{Claim, test_database::on_each},
@@ -40,7 +40,7 @@ async fn claim(fleet: &Fleet, server: ServerId, owner: &str, now_us: i64) -> Vec
 }
 
 fn finished(state: CommandState) -> Step {
-    Step::Finished(Finished { state, code: "done".into(), detail: "all well".into(), result: None })
+    Step::Finished(Finished { state, code: "done".into(), detail: "all well".into(), result: None, receipt: None })
 }
 
 #[tokio::test]
@@ -61,6 +61,7 @@ async fn a_command_goes_its_way_and_ends_once() {
             code: String::new(),
             detail: String::new(),
             result: Some(CommandResult::Facts(facts.into())),
+            receipt: None,
         });
         assert_eq!(record(&fleet, server, command.id, 3, end.clone()).await, Recorded::Stored);
         assert_eq!(record(&fleet, server, command.id, 3, end).await, Recorded::Duplicate);
@@ -123,7 +124,34 @@ async fn results_are_accepted_from_the_server_that_was_asked_only() {
             fleet.commands.cancel(&Act::of_system(theirs, NOW_US), id).await.expect_err("hidden").kind,
             ErrorKind::NotFound
         );
-        assert!(fleet.commands.list(theirs, Some(server), 0, 10).await.expect("a list").is_empty());
+        assert!(fleet.commands.list(theirs, &CommandFilter::of_server(server)).await.expect("a list").is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn commands_are_listed_by_server_state_kind_and_time() {
+    on_each(|store| async move {
+        let fleet = Fleet::new(store).await;
+        let ((one, _), (two, _)) = (fleet.joined("one").await, fleet.joined("two").await);
+        let old = submit(&fleet, one).await.id;
+        record(&fleet, one, old, 1, finished(CommandState::Failed)).await;
+        let later = Act { at_us: NOW_US + 1_000_000, ..fleet.act() };
+        let new = fleet.commands.submit(&later, two, CommandBody::Reboot, DEFAULT_TTL_US).await.expect("submitted").id;
+        let all = CommandFilter::default();
+        for (filter, expected) in [
+            (all.clone(), vec![new, old]),
+            (CommandFilter::of_server(one), vec![old]),
+            (CommandFilter { state: Some(CommandState::Failed), ..all.clone() }, vec![old]),
+            (CommandFilter { state: Some(CommandState::Failed), ..CommandFilter::of_server(two) }, vec![]),
+            (CommandFilter { kind: Some("reboot"), ..all.clone() }, vec![new]),
+            (CommandFilter { since_us: Some(NOW_US + 1), ..all.clone() }, vec![new]),
+            (CommandFilter { since_us: Some(NOW_US), kind: Some("wake"), ..all.clone() }, vec![]),
+            (CommandFilter { skip: 1, limit: 1, ..all.clone() }, vec![old]),
+        ] {
+            let listed = fleet.commands.list(fleet.org, &filter).await.expect("a list");
+            assert_eq!(listed.iter().map(|command| command.id).collect::<Vec<_>>(), expected, "{filter:?}");
+        }
     })
     .await;
 }

@@ -285,11 +285,11 @@ async fn a_server_takes_what_it_is_ready_and_large_enough_for() {
         assert_eq!((error.kind, error.code), (ErrorKind::Precondition, "server_not_ready"));
         fleet.servers.record_connection(fleet.org, bad, ConnectionOutcome::Success, "", NOW_US).await.expect("kept");
         let failed = CheckResult::failed(CheckName::PortsAvailable, "taken", "free them");
-        let report = PreflightReport { checked_at_us: NOW_US, checks: vec![failed] };
+        let report = PreflightReport { checked_at_us: NOW_US, checks: vec![failed], system: None };
         fleet.servers.record_preflight(fleet.org, bad, &report).await.expect("kept");
         let error = place("f", sizes(1, 1, 1), bad).await.expect_err("unqualified");
         assert_eq!(error.code, "server_not_ready");
-        let passed = PreflightReport { checked_at_us: NOW_US + 1, checks: vec![] };
+        let passed = PreflightReport { checked_at_us: NOW_US + 1, checks: vec![], system: None };
         fleet.servers.record_preflight(fleet.org, bad, &passed).await.expect("kept");
         place("f", sizes(1, 1, 1), bad).await.expect("ready");
     })

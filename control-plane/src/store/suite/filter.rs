@@ -87,6 +87,37 @@ async fn the_bounds_of_a_page_count_matches() {
     .await;
 }
 
+#[tokio::test]
+async fn what_is_known_of_facts_is_read_once_and_never_out_of_date() {
+    on_each(|store| async move {
+        let (fleet, others) = (Fleet::new(store.clone()).await, Fleet::new(store.clone()).await);
+        known(&fleet, "web-1", "debian", None, 1).await;
+        known(&fleet, "web-2", "debian", None, 1).await;
+        known(&others, "web-3", "debian", None, 1).await;
+        let (debian, all) = ("os.id == \"debian\"", ServerFilter::default());
+        assert_eq!(listed(&fleet, debian, all).await, ["web-1", "web-2"]);
+        // Lines under a name that is known are not read again; a name is changed with them.
+        rewrite(&store, "filter_facts = 'os.id=rocky'").await;
+        assert_eq!(listed(&fleet, debian, all).await, ["web-1", "web-2"]);
+        rewrite(&store, "filter_facts_id = 'another'").await;
+        assert_eq!(listed(&fleet, debian, all).await, Vec::<String>::new());
+        // What was stored before lines had names stands for itself.
+        rewrite(&store, "filter_facts_id = NULL, filter_facts = 'os.id=alpine'").await;
+        assert_eq!(listed(&fleet, "os.id == \"alpine\"", all).await, ["web-1", "web-2"]);
+        let web_1 = fleet.servers.resolve(fleet.org, "web-1").await.expect("there").id;
+        let newer = facts("ubuntu", None, 1);
+        fleet.servers.record_facts(fleet.org, web_1, &newer, NOW_US + 1, NOW_US + 1).await.expect("kept");
+        assert_eq!(listed(&fleet, "os.id == \"ubuntu\"", all).await, ["web-1"]);
+        assert!(store.filter_facts(others.org, &[web_1]).await.expect("read").is_empty(), "it is another's");
+    })
+    .await;
+}
+
+async fn rewrite(store: &Store, columns: &str) {
+    let sql = sqlx::AssertSqlSafe(format!("UPDATE servers SET {columns}"));
+    sqlx::query(sql).execute(store.write()).await.expect("rewritten");
+}
+
 /// Every field is read by the database without an error, known or not.
 #[tokio::test]
 async fn every_field_can_be_read() {

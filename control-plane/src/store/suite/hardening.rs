@@ -7,7 +7,7 @@ use muster_shared::{
 };
 
 use super::{Fleet, MINUTE_US, NOW_US};
-use crate::{events::EventKind, store::test_database::on_each};
+use crate::{events::EventKind, filter::Filter, servers::ServerFilter, store::test_database::on_each};
 
 fn facts(sshd: Standing) -> Vec<u8> {
     let item = |item, standing| ItemStanding { item, standing, detail: "seen".into() };
@@ -25,10 +25,20 @@ async fn a_change_by_hand_shows_with_the_next_look_and_since_when() {
             let at_us = NOW_US + minutes * MINUTE_US;
             fleet.servers.record_facts(fleet.org, server, &facts(sshd), at_us, at_us).await.expect("kept");
         };
+        let score = async || fleet.servers.get(fleet.org, server).await.expect("there").hardening_score;
+        assert_eq!(score().await, None, "before the host told");
         at(0, Standing::Holds).await;
         at(1, Standing::Holds).await;
+        assert_eq!(score().await, Some(50));
         at(2, Standing::Deviates).await;
         at(3, Standing::Deviates).await;
+        assert_eq!(score().await, Some(0));
+        for (text, found) in [("hardening_score < 50.0", 1), ("hardening_score >= 50.0", 0)] {
+            let filter = Filter::compile(text).expect("a filter");
+            let page = ServerFilter::default();
+            let listed = fleet.servers.list_matching(fleet.org, page, &filter, NOW_US).await.expect("a list");
+            assert_eq!(listed.len(), found, "{text}");
+        }
 
         let items = fleet.store.hardening(fleet.org, server).await.expect("read");
         assert_eq!(items.iter().map(|item| item.item).collect::<Vec<_>>(), [ItemName::Fail2ban, ItemName::Sshd]);

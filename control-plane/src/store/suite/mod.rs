@@ -7,6 +7,7 @@ mod enrollment;
 mod environments;
 mod faults;
 mod filter;
+mod fleet_runs;
 mod hardening;
 mod health;
 mod keyring;
@@ -15,8 +16,13 @@ mod people;
 mod power;
 mod projects;
 mod retention;
+mod sealed_world;
+mod sealing;
+mod sealing_faults;
+mod sealing_kill;
 mod servers;
 mod sessions;
+mod ssh_key_rotations;
 mod ssh_keys;
 
 use std::sync::{Arc, Mutex};
@@ -51,7 +57,7 @@ pub(crate) struct Fleet {
     pub(crate) store: Store,
     pub(crate) org: OrgId,
     pub(super) user: UserId,
-    pub(super) events: Events,
+    pub(crate) events: Events,
     pub(crate) servers: Servers,
     pub(super) ssh_keys: SshKeyPairs,
     pub(super) commands: Commands,

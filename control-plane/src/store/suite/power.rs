@@ -10,7 +10,7 @@ use muster_shared::{
 
 use super::*;
 use crate::{
-    commands::{Command, DEFAULT_TTL_US, Finished, REPORT_GRACE_US, Step, UP_WITHIN_US, Update},
+    commands::{Command, CommandFilter, DEFAULT_TTL_US, Finished, REPORT_GRACE_US, Step, UP_WITHIN_US, Update},
     power::neighbours::{Missing, choose},
     servers::ServerStatus,
     sessions::{Closing, Entered, Entry},
@@ -62,7 +62,13 @@ async fn submit(fleet: &Fleet, server: ServerId, body: CommandBody) -> Command {
 }
 
 async fn end(fleet: &Fleet, server: ServerId, id: CommandId, code: &str, now_us: i64) {
-    let end = Finished { state: CommandState::Succeeded, code: code.into(), detail: "done".into(), result: None };
+    let end = Finished {
+        state: CommandState::Succeeded,
+        code: code.into(),
+        detail: "done".into(),
+        result: None,
+        receipt: None,
+    };
     for (seq, step) in [(1, Step::Started), (2, Step::Finished(end))] {
         fleet.commands.record(server, id, &Update { seq, at_us: now_us, step }, now_us).await.expect("recorded");
     }
@@ -132,7 +138,7 @@ async fn a_packet_that_was_sent_is_waited_on_until_the_server_is_back_or_for_too
         fleet.commands.reconcile(NOW_US + DEFAULT_TTL_US + REPORT_GRACE_US).await.expect("reconciled");
         let ended = read(back).await;
         assert_eq!((ended.state, ended.code.as_str()), (CommandState::Succeeded, "back"));
-        let listed = fleet.commands.list(fleet.org, Some(target), 0, 10).await.expect("listed");
+        let listed = fleet.commands.list(fleet.org, &CommandFilter::of_server(target)).await.expect("listed");
         assert_eq!(listed.len(), 2, "the woken server's list has them, too");
     })
     .await;

@@ -1,47 +1,20 @@
 //! What is old goes, and nothing else.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::time::Duration;
 
-use muster_shared::{
-    metric::{Series, SeriesKind},
-    wire::FrameEncoding,
+use super::{
+    sealed_world::{START_US, World},
+    *,
 };
-
-use super::*;
 use crate::{
-    metrics::Declarations,
-    retention::{CERTIFICATES_KEPT_US, FRAMES_KEPT, Removed, trim},
-    store::{FrameRow, test_database::on_each},
+    error::ErrorKind,
+    metrics::steps::HOUR_US,
+    retention::{CERTIFICATES_KEPT_US, Kept, MetricsRetentions, Own, trim},
+    store::{Resolution, test_database::on_each},
 };
 
-#[tokio::test]
-async fn frames_go_after_a_week_and_their_series_with_the_last_of_them() {
-    on_each(|store| async move {
-        let fleet = Fleet::new(store).await;
-        let (server, _) = fleet.joined("debian").await;
-        let series = Series { name: "up".into(), labels: BTreeMap::new(), scale: 0, kind: SeriesKind::Gauge };
-        let frame = |epoch, last_us| FrameRow {
-            server_id: server,
-            epoch,
-            seq: 1,
-            first_us: last_us - 1,
-            last_us,
-            ticks: 2,
-            encoding: FrameEncoding::Columns,
-            payload: b"x".to_vec().into(),
-            declares: vec![Arc::new(Declarations::of([(1, series.clone())]))],
-        };
-        let week_ago = NOW_US - FRAMES_KEPT.as_micros() as i64;
-        let frames = [frame(1, week_ago - 1), frame(2, week_ago), frame(3, NOW_US)];
-        assert_eq!(fleet.store.insert_frames(&frames).await.expect("stored"), 3);
-        let removed = trim(&fleet.store, FRAMES_KEPT, NOW_US).await.expect("trimmed");
-        assert_eq!(removed, Removed { frames: 1, series: 1, ..Removed::default() });
-        assert_eq!(trim(&fleet.store, FRAMES_KEPT, NOW_US).await.expect("nothing to do"), Removed::default());
-        assert_eq!(fleet.store.frames_between(fleet.org, server, (0, NOW_US), 9).await.expect("read").len(), 2);
-        assert_eq!(fleet.store.series_of(fleet.org, server, 2).await.expect("read").len(), 1);
-    })
-    .await;
-}
+const DAY: Duration = Duration::from_secs(86_400);
+const DAY_US: i64 = 24 * HOUR_US;
 
 #[tokio::test]
 async fn a_certificate_is_known_as_long_as_its_host_may_renew_it() {
@@ -49,10 +22,69 @@ async fn a_certificate_is_known_as_long_as_its_host_may_renew_it() {
         let fleet = Fleet::new(store).await;
         let (_, serial) = fleet.joined("debian").await;
         let expiry = fleet.store.certificate(&serial).await.expect("read").expect("there").not_after_us;
-        let trimmed = async |now_us| trim(&fleet.store, FRAMES_KEPT, now_us).await.expect("trimmed").certificates;
+        let trimmed = async |now_us| trim(&fleet.store, Kept::default(), now_us).await.expect("trimmed").certificates;
         assert_eq!(trimmed(expiry + CERTIFICATES_KEPT_US).await, 0);
         assert_eq!(trimmed(expiry + CERTIFICATES_KEPT_US + 1).await, 1);
         assert_eq!(fleet.store.certificate(&serial).await.expect("read"), None);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_organization_keeps_what_it_set_and_no_other_is_touched() {
+    on_each(|store| async move {
+        let (mut short, mut long) = (World::new(store.clone()).await, World::new(store).await);
+        for world in [&mut short, &mut long] {
+            let frames = world.frames(1, 0..3_600);
+            world.store_frames(&frames).await;
+            world.seal_after(1).await;
+        }
+        let max = Kept::default();
+        let own = Own { raw: Some(DAY), minutes: Some(2 * DAY), hours: Some(3 * DAY) };
+        let retentions = MetricsRetentions::new(short.fleet.store.clone(), max, true);
+        let set = retentions.set(&short.fleet.act(), own).await.expect("set");
+        assert_eq!((set.own, set.kept), (own, Kept { raw: DAY, minutes: 2 * DAY, hours: 3 * DAY }));
+        let left = async |world: &World| {
+            let mut left = Vec::new();
+            for resolution in Resolution::ALL {
+                left.push(!world.blocks(resolution).await.is_empty());
+            }
+            left
+        };
+        // A window goes whole: an hour of seconds, a day of minutes or hours.
+        for (day, expected) in [(0, [true; 3]), (2, [false, true, true]), (3, [false, false, true]), (60, [false; 3])] {
+            let store = &short.fleet.store;
+            if day == 60 {
+                // The other keeps its hours and minutes for as long as it is let.
+                trim(store, max, START_US + 6 * DAY_US).await.expect("trimmed");
+                assert_eq!(left(&long).await, [true; 3]);
+            }
+            trim(store, max, START_US + day * DAY_US).await.expect("trimmed");
+            assert_eq!(left(&short).await, expected, "after {day} days");
+        }
+        assert_eq!(left(&long).await, [false, true, true], "the seconds of the other are as old as anybody may keep");
+        // What the operator takes back holds for what was set before.
+        let lowered = MetricsRetentions::new(short.fleet.store.clone(), Kept { hours: DAY, ..max }, true);
+        assert_eq!(lowered.get(short.fleet.org).await.expect("read").kept.hours, DAY);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_changed_retention_is_on_record_and_a_refused_one_changes_nothing() {
+    on_each(|store| async move {
+        let fleet = Fleet::new(store).await;
+        let retentions = MetricsRetentions::new(fleet.store.clone(), Kept::default(), true);
+        let own = Own { raw: Some(3 * DAY), ..Own::default() };
+        retentions.set(&fleet.act(), own).await.expect("set");
+        let too_long = Own { raw: Some(8 * DAY), ..Own::default() };
+        let refused = retentions.set(&fleet.act(), too_long).await.expect_err("refused");
+        assert_eq!(refused.kind, ErrorKind::Invalid);
+        assert_eq!(retentions.get(fleet.org).await.expect("read").own, own);
+        let recorded = fleet.recorded_of(fleet.org).await;
+        assert_eq!(recorded.iter().filter(|action| *action == "METRICS_RETENTION_UPDATED").count(), 1, "{recorded:?}");
+        let nobody = Act { org_id: OrgId::generate(), ..fleet.act() };
+        assert_eq!(retentions.set(&nobody, own).await.expect_err("nobody").kind, ErrorKind::NotFound);
     })
     .await;
 }

@@ -190,9 +190,10 @@ async fn a_preflight_report_qualifies_until_it_is_old() {
         let report = PreflightReport {
             checked_at_us: NOW_US,
             checks: vec![CheckResult::failed(CheckName::DockerInstalled, "no docker", "install it")],
+            system: None,
         };
         fleet.servers.record_preflight(fleet.org, id, &report).await.expect("kept");
-        let old = PreflightReport { checked_at_us: NOW_US - 1, checks: vec![] };
+        let old = PreflightReport { checked_at_us: NOW_US - 1, checks: vec![], system: None };
         fleet.servers.record_preflight(fleet.org, id, &old).await.expect("nothing to do");
         assert_eq!(fleet.servers.preflight(fleet.org, id).await.expect("read"), Some(report));
         let server = fleet.servers.get(fleet.org, id).await.expect("read");
