@@ -1,5 +1,5 @@
-//! What many agents cost the control plane: processor time per agent-second, memory per agent, how long they take to be
-//! back when it was killed, and how long its API takes to answer meanwhile.
+//! What many agents cost the control plane: processor time per agent-second, memory per agent, what a scrape of all of
+//! them costs, how long they take to be back when it was killed, and how long its API takes to answer meanwhile.
 //!
 //! `cargo test --bench fleet` runs a small fleet to show that it works; `just bench fleet` measures a thousand hosts.
 
@@ -10,11 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use muster::metrics::prometheus::MAX_EXPORT_SERIES;
 use muster_tests::{
     control_plane::ControlPlane,
     fleet::{Fleet, Pace},
-    measure::{self, Usage},
+    measure::{self, Usage, percentile_ms},
     rest::Rest,
 };
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,7 @@ struct Plan {
     series: u32,
     window: Duration,
     pace: Pace,
+    scrapes: usize,
     kills: usize,
 }
 
@@ -41,9 +43,10 @@ impl Plan {
         if std::env::args().any(|argument| argument == "--bench") {
             // Ten seconds in a frame, as hosts send while nobody watches.
             let pace = Pace { period: Duration::from_secs(10), ticks: 10 };
-            Self { hosts: 1000, few: 100, series: 400, window: Duration::from_secs(120), pace, kills: 3 }
+            Self { hosts: 1000, few: 100, series: 400, window: Duration::from_secs(120), pace, scrapes: 9, kills: 3 }
         } else {
-            Self { hosts: 20, few: 5, series: 40, window: Duration::from_secs(4), pace: Pace::second(), kills: 1 }
+            let (window, pace) = (Duration::from_secs(4), Pace::second());
+            Self { hosts: 20, few: 5, series: 40, window, pace, scrapes: 3, kills: 1 }
         }
     }
 }
@@ -86,10 +89,47 @@ fn ask_until(back: CancellationToken, rest: Rest) -> JoinHandle<Result<Vec<Durat
     })
 }
 
-fn p99_ms(calls: &mut [Duration]) -> f64 {
-    calls.sort_unstable();
-    let index = (calls.len() * 99 / 100).min(calls.len().saturating_sub(1));
-    calls.get(index).map_or(0.0, |call| call.as_secs_f64() * 1e3)
+/// What it costs to export every host's newest values once.
+struct Scraped {
+    /// Answers that the fleet takes: one holds so many series at most.
+    answers: usize,
+    times: Vec<Duration>,
+    bytes: usize,
+    /// Processor time of the control plane, beside what it takes for the agents meanwhile.
+    cpu: Duration,
+}
+
+/// Scrapes the whole fleet again and again, by as many answers as it takes, split by the last digit of the hosts' names.
+async fn scrape(control_plane: &ControlPlane, plan: &Plan, idle_percent: f64) -> Result<Scraped> {
+    let answers = (plan.hosts * (plan.series as usize + 2)).div_ceil(MAX_EXPORT_SERIES);
+    let ends = |answer: usize| (0..10).filter(move |digit| digit % answers == answer);
+    let paths: Vec<_> = (0..answers)
+        .map(|answer| {
+            let ends: Vec<_> = ends(answer).map(|digit| format!("name.endsWith(%22{digit}%22)")).collect();
+            format!("/api/v1/metrics/export?filter={}", ends.join("%7c%7c"))
+        })
+        .collect();
+    let before = Usage::of(control_plane.process_id()?)?;
+    let (mut times, mut bytes) = (Vec::new(), 0);
+    for _ in 0..plan.scrapes {
+        let (begun, mut up) = (Instant::now(), 0);
+        bytes = 0;
+        for path in &paths {
+            let answer = control_plane.rest().call(http::Method::GET, path, None).await?;
+            ensure!(answer.status.is_success(), "{path}: {} {}", answer.status, answer.text);
+            bytes += answer.text.len();
+            up += answer
+                .text
+                .lines()
+                .filter(|line| line.starts_with("muster_server_up{") && line.ends_with(" 1"))
+                .count();
+        }
+        times.push(begun.elapsed());
+        ensure!(up == plan.hosts, "{up} of {} hosts are exported", plan.hosts);
+    }
+    let spent = Usage::of(control_plane.process_id()?)?.since(&before);
+    let cpu = spent.scheduled.saturating_sub(spent.over.mul_f64(idle_percent / 100.0));
+    Ok(Scraped { answers, times, bytes, cpu: cpu / u32::try_from(plan.scrapes)? })
 }
 
 #[tokio::main]
@@ -127,13 +167,22 @@ async fn main() -> Result<()> {
     println!("| memory per agent, stream and head | {per_agent:.1} KiB |");
     let [empty, few, full] = [empty_bytes, few_bytes, full_bytes].map(|bytes| bytes >> 20);
     println!("| resident with 0, {}, {} agents | {empty}, {few}, {full} MiB |", plan.few, plan.hosts);
+    let scraped = scrape(&control_plane, &plan, spent.scheduled_percent).await?;
+    println!(
+        "| export of {} servers in {} answers: p50, size, control plane's CPU | {:.0} ms, {} bytes, {} ms |",
+        plan.hosts,
+        scraped.answers,
+        percentile_ms(&scraped.times, 50),
+        scraped.bytes,
+        scraped.cpu.as_millis()
+    );
     for kill in 1..=plan.kills {
-        let mut back = reconnect(&mut control_plane, &fleet).await?;
+        let back = reconnect(&mut control_plane, &fleet).await?;
         println!(
             "| SIGKILL {kill}: ready, all back, REST p99 meanwhile | {} ms, {} ms, {:.1} ms of {} calls |",
             back.ready.as_millis(),
             back.all_back.as_millis(),
-            p99_ms(&mut back.calls),
+            percentile_ms(&back.calls, 99),
             back.calls.len()
         );
     }

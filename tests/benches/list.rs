@@ -5,10 +5,14 @@
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use muster_tests::control_plane::{ControlPlane, Database, Settings};
+use muster_tests::{
+    control_plane::{Database, Settings},
+    large_fleet,
+    measure::percentile_ms,
+};
 
 /// A page's name, its query, and how many servers it must show of so many.
 type Page = (&'static str, &'static str, fn(usize) -> usize);
@@ -53,59 +57,6 @@ impl Plan {
     }
 }
 
-/// Servers as a fleet has them: two Docker versions, a full disk here and there, facts of a usual size.
-async fn fill(control_plane: &ControlPlane, servers: usize) -> Result<()> {
-    let now_us = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_micros();
-    let facts: Vec<_> = [
-        "os.codename=bookworm",
-        "os.support_tier=full",
-        "kernel=6.1.0-28-amd64",
-        "package_manager=apt",
-        "init_system=systemd",
-        "virtualization=kvm",
-        "cpu.model=Intel(R) Xeon(R) Gold 6254 CPU @ 3.10GHz",
-        "memory.swap_gb=2.147",
-        "disk.fs_type=ext4",
-        "docker.storage_driver=overlay2",
-        "docker.cgroup_version=2",
-        "docker.live_restore=false",
-        "docker.containers=12",
-        "docker.images=30",
-        "reboot_pending=false",
-        "security_updates=3",
-        "clock.synchronized=true",
-        "clock.service=chrony",
-        "clock.timezone=Europe/Berlin",
-        "firewall.kind=nftables",
-        "firewall.active=true",
-        "sshd.version=9.2p1",
-        "sshd.password_authentication=no",
-        "sshd.permit_root_login=no",
-        "ports.tcp=22,80,443,5432,8080,9100",
-        "ports.udp=68,323",
-        "cgroup_version=2",
-    ]
-    .into();
-    let query = format!(
-        "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {servers}) \
-         INSERT INTO servers (id, org_id, name, provider, region, status, created_at_us, updated_at_us, ipv4_address, \
-         connection_host_type, ssh_port, ssh_sudo_mode, facts_collected_at_us, detected_hostname, os_type, os_version, \
-         os_arch, docker_status, docker_version, detected_cpu_cores, detected_memory_bytes, data_disk_bytes, \
-         data_disk_available_bytes, agent_status, agent_version, agent_allowed_families, last_seen_at_us, filter_facts) \
-         SELECT '01890a5d-ac96-774b-bcce-' || substr('000000000000' || CAST(n AS TEXT), length(CAST(n AS TEXT)) + 1), \
-         o.id, 'server-' || CAST(n AS TEXT), 'custom', 'Frankfurt', 'running', {now_us} + n, {now_us}, '203.0.113.10', \
-         'auto', 22, 'auto', {now_us}, 'host-' || CAST(n AS TEXT), 'Debian GNU/Linux', '12', 'x86_64', 'running', \
-         CASE WHEN n % 10 = 0 THEN '19.03.9' ELSE '24.0.7' END, 4, 8000000000, 160000000000, \
-         CASE WHEN n % 100 < 10 THEN 15000000000 ELSE 90000000000 END, 'offline', '0.1.0', 'observe,fix', {now_us}, \
-         CASE WHEN n % 100 = 0 THEN 'os.id=alpine' ELSE 'os.id=debian' END || '\n{}' \
-         FROM numbers CROSS JOIN organizations o",
-        facts.join("\n")
-    );
-    control_plane.database().rows(&query).await?;
-    control_plane.database().rows("ANALYZE").await?;
-    Ok(())
-}
-
 fn query(page: &str, servers: usize) -> String {
     let page = page.replace("LAST", &servers.saturating_sub(100).to_string());
     let page: String = page.chars().map(|c| if c == ' ' { "%20".to_owned() } else { c.to_string() }).collect();
@@ -114,7 +65,7 @@ fn query(page: &str, servers: usize) -> String {
 
 async fn measure(plan: &Plan, database: Database) -> Result<Vec<[f64; 2]>> {
     let control_plane = Settings::new().on(database).start().await?;
-    fill(&control_plane, plan.servers).await?;
+    large_fleet::fill(&control_plane, plan.servers).await?;
     let mut measured = Vec::new();
     for (title, page, expected) in PAGES {
         let path = query(page, plan.servers);
@@ -126,15 +77,9 @@ async fn measure(plan: &Plan, database: Database) -> Result<Vec<[f64; 2]>> {
             let shown = servers.as_array().context("a list")?.len();
             ensure!(shown == expected(plan.servers), "{title} on {database:?}: {shown} servers");
         }
-        calls.sort_unstable();
-        let at = |part: usize| calls.get((calls.len() * part / 100).min(calls.len() - 1)).map_or(0.0, milliseconds);
-        measured.push([at(50), at(99)]);
+        measured.push([50, 99].map(|percent| percentile_ms(&calls, percent)));
     }
     Ok(measured)
-}
-
-fn milliseconds(duration: &Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
 }
 
 #[tokio::main]

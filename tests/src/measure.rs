@@ -135,9 +135,23 @@ pub fn program_bytes(pid: u32) -> Result<u64> {
 /// The middle one of some figures; 0 of none.
 #[must_use]
 pub fn median(figures: &[f64]) -> f64 {
+    percentile(figures, 50)
+}
+
+/// What `percent` of some figures are no greater than; 0 of none.
+#[must_use]
+pub fn percentile(figures: &[f64], percent: usize) -> f64 {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+    let place = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(place).copied().unwrap_or_default()
+}
+
+/// [`percentile`] of durations, in milliseconds.
+#[must_use]
+pub fn percentile_ms(durations: &[Duration], percent: usize) -> f64 {
+    let figures: Vec<_> = durations.iter().map(|duration| duration.as_secs_f64() * 1e3).collect();
+    percentile(&figures, percent)
 }
 
 /// Lets this process and its children hold as many descriptors as the system permits.

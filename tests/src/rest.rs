@@ -102,11 +102,23 @@ impl Rest {
     /// # Errors
     /// On any status but 2xx.
     pub async fn stream(&self, path: &str, body: Option<&Value>) -> Result<Events> {
-        let response = self.open(Method::POST, path, body, "text/event-stream").await?;
+        self.events(Method::POST, path, body).await
+    }
+
+    /// GET that answers with server-sent events.
+    ///
+    /// # Errors
+    /// On any status but 2xx.
+    pub async fn follow(&self, path: &str) -> Result<Events> {
+        self.events(Method::GET, path, None).await
+    }
+
+    async fn events(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Events> {
+        let response = self.open(method.clone(), path, body, "text/event-stream").await?;
         if !response.status().is_success() {
             let status = response.status();
             let text = response.into_body().collect().await?.to_bytes();
-            bail!("POST {path}: {status} {}", String::from_utf8_lossy(&text));
+            bail!("{method} {path}: {status} {}", String::from_utf8_lossy(&text));
         }
         Ok(Events { body: response.into_body(), unread: String::new(), ready: VecDeque::new() })
     }

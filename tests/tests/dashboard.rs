@@ -1,77 +1,40 @@
 //! The dashboard in a real browser: each scenario is a program of Node's in `tests/dashboard/scenarios` against a real
-//! control plane with real agents. What a scenario needs somebody else to do it prints, and waits for the effect.
+//! control plane with real agents.
 
-use std::{fmt::Write as _, path::PathBuf, sync::Arc};
+use std::{fmt::Write as _, process::Stdio, sync::Arc};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use http::Method;
-use muster::{
-    dial::AddressPolicy,
-    servers::{SshAuth, SshTarget, SudoMode},
-    ssh::{Connector, SshError},
-};
+use muster::servers::SshAuth;
 use muster_shared::{
     facts::{Container, Docker, DockerStatus, Facts, Os},
     wire::{self, agent_message},
 };
 use muster_tests::{
     agent::Agent,
+    binaries,
     control_plane::{ControlPlane, Settings},
-    fleet::{Host, Session, now_us},
-    lab::{LabServer, Network, Release, Sudo, Variant},
+    entered::{by_private_key, join_entered, join_with_login, lets_in},
+    fleet::{Fleet, Host, Pace, Session, now_us},
+    lab::{Ending, LabServer, Network, Release, Sudo, Variant},
     patience::SOON,
-    process::Process,
+    scenario::Scenario,
     wait,
 };
 use ring::digest::{SHA256, digest};
-use russh::keys::decode_secret_key;
 use secrecy::SecretString;
-use serde_json::{Value, json};
+use serde_json::json;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Command,
+};
 
-/// Longest a scenario may take; each has its own, shorter limits within.
-const SCENARIO_LIMIT: std::time::Duration = SOON.saturating_mul(6);
 const PASSWORD: &str = "correct horse";
-const KEY: &str = include_str!("../../control-plane/src/ssh/fixtures/ed25519-openssh.pem");
+/// An image of what the server has anyway, and two containers of it.
+const SOME_CONTAINERS: &str = "tar -ch -C / usr/bin/sleep lib/x86_64-linux-gnu/libc.so.6 lib64/ld-linux-x86-64.so.2 \
+    | docker import - shop:17 && for name in shop_web shop_worker; do \
+    docker run -d --name $name shop:17 /usr/bin/sleep 1d || exit 1; done";
 const SSHD_SETTINGS: &str = "find /etc/ssh -type f -exec sha256sum {} + | sort -k2";
-
-/// A scenario that runs.
-struct Scenario(Process);
-
-impl Scenario {
-    fn start(name: &str, control_plane: &ControlPlane, more: &[(&str, &str)]) -> Result<Self> {
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("dashboard");
-        ensure!(folder.join("node_modules").is_dir(), "run `npm ci` in tests/dashboard, or use tests/run");
-        let script = folder.join("scenarios").join(format!("{name}.js"));
-        let (url, ca) = (format!("https://{}", control_plane.address()), control_plane.directory().join("ca.pem"));
-        let token = control_plane.owner_token()?;
-        let mut environment = vec![
-            ("MUSTER_TEST_URL", url.as_str()),
-            ("MUSTER_TEST_OWNER_TOKEN", token.as_str()),
-            ("NODE_EXTRA_CA_CERTS", ca.to_str().context("a path in UTF-8")?),
-        ];
-        environment.extend_from_slice(more);
-        let script = script.to_str().context("a path in UTF-8")?;
-        Ok(Self(Process::start("node".as_ref(), &[script], &environment)?))
-    }
-
-    /// What it prints after `word`, once it does.
-    async fn says(&mut self, word: &str) -> Result<String> {
-        let line =
-            self.0.lines().first(word, SCENARIO_LIMIT, |line| line.starts_with(word) || line.starts_with("not ok"));
-        let line = line.await?;
-        if let Some(said) = line.strip_prefix(word) {
-            return Ok(said.trim().to_owned());
-        }
-        self.0.wait(SCENARIO_LIMIT).await?;
-        bail!("{}", self.0.lines().tail(150))
-    }
-
-    async fn passes(mut self) -> Result<()> {
-        let status = self.0.wait(SCENARIO_LIMIT).await?;
-        ensure!(status.success(), "{}", self.0.lines().tail(150));
-        Ok(())
-    }
-}
 
 async fn pasted(server: &LabServer, mut scenario: Scenario) -> Result<()> {
     let line = scenario.says("line ").await?;
@@ -83,13 +46,19 @@ async fn pasted(server: &LabServer, mut scenario: Scenario) -> Result<()> {
 async fn with_an_agent(name: &str) -> Result<()> {
     let control_plane = ControlPlane::start().await?;
     let _agent = Agent::join(&control_plane, "web-1").await?;
-    Scenario::start(name, &control_plane, &[])?.passes().await
+    Scenario::start(&format!("scenarios/{name}"), &control_plane, &[])?.passes().await
 }
 
 #[tokio::test]
 async fn the_owner_sets_a_password_and_signs_in_with_a_second_factor() -> Result<()> {
     let control_plane = ControlPlane::start().await?;
-    Scenario::start("sign-in", &control_plane, &[])?.passes().await
+    Scenario::start("scenarios/sign-in", &control_plane, &[])?.passes().await
+}
+
+#[tokio::test]
+async fn the_owner_says_how_long_measurements_are_kept_and_a_member_reads_it() -> Result<()> {
+    let control_plane = ControlPlane::start().await?;
+    Scenario::start("scenarios/retention", &control_plane, &[])?.passes().await
 }
 
 #[tokio::test]
@@ -97,7 +66,7 @@ async fn a_server_added_by_the_one_line_turns_green() -> Result<()> {
     let network = Network::create().await?;
     let control_plane = Settings::new().reached_from(&network).start().await?;
     let server = LabServer::start(&network, Release::Bookworm, Variant::Plain).await?;
-    pasted(&server, Scenario::start("add-by-line", &control_plane, &[])?).await
+    pasted(&server, Scenario::start("scenarios/add-by-line", &control_plane, &[])?).await
 }
 
 #[tokio::test]
@@ -105,7 +74,7 @@ async fn a_server_is_added_by_the_keyboard_alone() -> Result<()> {
     let network = Network::create().await?;
     let control_plane = Settings::new().reached_from(&network).start().await?;
     let server = LabServer::start(&network, Release::Bookworm, Variant::Plain).await?;
-    pasted(&server, Scenario::start("keyboard", &control_plane, &[])?).await
+    pasted(&server, Scenario::start("scenarios/keyboard", &control_plane, &[])?).await
 }
 
 #[tokio::test]
@@ -120,112 +89,193 @@ async fn a_server_is_added_over_ssh_once_its_key_is_confirmed() -> Result<()> {
         ("MUSTER_TEST_PASSWORD", PASSWORD),
         ("MUSTER_TEST_FINGERPRINT", fingerprint.as_str()),
     ];
-    Scenario::start("add-by-ssh", &control_plane, &more)?.passes().await
+    Scenario::start("scenarios/add-by-ssh", &control_plane, &more)?.passes().await
 }
 
-/// A lab server that joined, whose host allows everything, and what enters it on record.
-async fn joined(control_plane: &ControlPlane, server: &LabServer, login: &Value) -> Result<String> {
-    let joined = control_plane.join_allowing(server, &["observe", "fix", "secure"]).await?;
-    let id = joined["id"].as_str().context("an id")?.to_owned();
-    let mut login = login.clone();
-    login["ipv4_address"] = json!(server.address().to_string());
-    let patched = control_plane.rest().call(Method::PATCH, &format!("/api/v1/vms/{id}"), Some(&login)).await?;
-    ensure!(patched.status.is_success(), "{}", patched.text);
-    Ok(id)
+/// What the hosts of most scenarios allow.
+const FAMILIES: [&str; 3] = ["observe", "fix", "secure"];
+
+/// A scenario about a server that deployments enter as a user who may nothing yet.
+async fn with_a_bare_server(name: &str) -> Result<()> {
+    let network = Network::create().await?;
+    let control_plane = Settings::new().reached_from(&network).start().await?;
+    let server = LabServer::start(&network, Release::Bookworm, Variant::Plain).await?;
+    server.stand_in_for_the_internet().await?;
+    server.add_user("deploy", PASSWORD, Sudo::No).await?;
+    let login = json!({ "ssh_username": "deploy", "ssh_password": PASSWORD });
+    let id = join_with_login(&control_plane, &server, &FAMILIES, login).await?;
+    Scenario::start(&format!("scenarios/{name}"), &control_plane, &[("MUSTER_TEST_SERVER", &id)])?.passes().await
 }
 
-/// A browser drops what is under way when the machine's networks change, and other tests make networks.
-mod alone {
-    use super::*;
+#[tokio::test]
+async fn a_bare_server_is_checked_planned_fixed_and_ready() -> Result<()> {
+    with_a_bare_server("fix").await
+}
 
-    #[tokio::test]
-    async fn a_bare_server_is_checked_planned_fixed_and_ready() -> Result<()> {
-        let network = Network::create().await?;
-        let control_plane = Settings::new().reached_from(&network).start().await?;
-        let server = LabServer::start(&network, Release::Bookworm, Variant::Plain).await?;
+#[tokio::test]
+async fn an_item_of_the_profile_is_shown_applied_and_taken_back() -> Result<()> {
+    let network = Network::create().await?;
+    let control_plane = Settings::new().reached_from(&network).start().await?;
+    let server = LabServer::start(&network, Release::Bookworm, Variant::Plain).await?;
+    let id = join_entered(&control_plane, &server, &FAMILIES).await?;
+    let settings = || async { Ok::<_, anyhow::Error>(server.paste(SSHD_SETTINGS).await?.stdout) };
+    let before = settings().await?;
+    let mut scenario = Scenario::start("scenarios/harden", &control_plane, &[("MUSTER_TEST_SERVER", &id)])?;
+    scenario.says("applied").await?;
+    assert_ne!(settings().await?, before, "it is made on the host");
+    scenario.passes().await?;
+    assert_eq!(settings().await?, before, "byte for byte");
+    Ok(())
+}
+
+#[tokio::test]
+async fn environments_move_between_ready_servers_and_only_an_empty_one_is_deleted() -> Result<()> {
+    let network = Network::create().await?;
+    let control_plane = Settings::new().reached_from(&network).start().await?;
+    let mut servers = Vec::new();
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let server = LabServer::start(&network, Release::Bookworm, Variant::Docker).await?;
         server.stand_in_for_the_internet().await?;
-        server.add_user("deploy", PASSWORD, Sudo::No).await?;
-        let id =
-            joined(&control_plane, &server, &json!({ "ssh_username": "deploy", "ssh_password": PASSWORD })).await?;
-        Scenario::start("fix", &control_plane, &[("MUSTER_TEST_SERVER", &id)])?.passes().await
-    }
-
-    #[tokio::test]
-    async fn an_item_of_the_profile_is_shown_applied_and_taken_back() -> Result<()> {
-        let network = Network::create().await?;
-        let control_plane = Settings::new().reached_from(&network).start().await?;
-        let server = LabServer::start(&network, Release::Bookworm, Variant::Plain).await?;
-        server.authorize_key("root", &decode_secret_key(KEY, None)?.public_key().to_openssh()?).await?;
-        let id = joined(&control_plane, &server, &json!({ "ssh_username": "root", "ssh_private_key": KEY })).await?;
-        let settings = || async { Ok::<_, anyhow::Error>(server.paste(SSHD_SETTINGS).await?.stdout) };
-        let before = settings().await?;
-        let mut scenario = Scenario::start("harden", &control_plane, &[("MUSTER_TEST_SERVER", &id)])?;
-        scenario.says("applied").await?;
-        assert_ne!(settings().await?, before, "it is made on the host");
-        scenario.passes().await?;
-        assert_eq!(settings().await?, before, "byte for byte");
-        Ok(())
-    }
-
-    #[tokio::test]
-    async fn environments_move_between_ready_servers_and_only_an_empty_one_is_deleted() -> Result<()> {
-        let network = Network::create().await?;
-        let control_plane = Settings::new().reached_from(&network).start().await?;
-        let mut servers = Vec::new();
-        let mut ids = Vec::new();
-        for _ in 0..2 {
-            let server = LabServer::start(&network, Release::Bookworm, Variant::Docker).await?;
-            server.stand_in_for_the_internet().await?;
-            server.set_password("root", PASSWORD).await?;
-            let id =
-                joined(&control_plane, &server, &json!({ "ssh_username": "root", "ssh_password": PASSWORD })).await?;
-            wait::until("the server to be qualified", SOON, || async {
-                let path = format!("/api/v1/vms/{id}/preflight");
-                let checked = control_plane.rest().stream(&path, None).await?.all(SOON).await?;
-                Ok(checked.last().is_some_and(|last| last.data["status"] == "qualified").then_some(()))
-            })
-            .await?;
-            servers.push(server);
-            ids.push(id);
-        }
-        Scenario::start("move", &control_plane, &[("MUSTER_TEST_SERVERS", &ids.join(" "))])?.passes().await
-    }
-
-    #[tokio::test]
-    async fn a_password_becomes_a_key_that_is_seen_once() -> Result<()> {
-        let network = Network::create().await?;
-        let control_plane = Settings::new().reached_from(&network).start().await?;
-        let server = LabServer::start(&network, Release::Bookworm, Variant::Plain).await?;
         server.set_password("root", PASSWORD).await?;
-        let id = joined(&control_plane, &server, &json!({ "ssh_username": "root", "ssh_password": PASSWORD })).await?;
-        let mut scenario = Scenario::start("secure", &control_plane, &[("MUSTER_TEST_SERVER", &id)])?;
-        let key: String = serde_json::from_str(&scenario.says("key ").await?)?;
-        scenario.passes().await?;
-        let key = SshAuth::Key { private_key: SecretString::from(key), passphrase: None, sudo_password: None };
-        assert!(lets_in(&server, key).await?, "the key that was shown opens the server");
-        assert!(!lets_in(&server, SshAuth::Password(SecretString::from(PASSWORD))).await?, "the password does not");
-        Ok(())
+        let login = json!({ "ssh_username": "root", "ssh_password": PASSWORD });
+        let id = join_with_login(&control_plane, &server, &FAMILIES, login).await?;
+        wait::until("the server to be qualified", SOON, || async {
+            let path = format!("/api/v1/vms/{id}/preflight");
+            let checked = control_plane.rest().stream(&path, None).await?.all(SOON).await?;
+            Ok(checked.last().is_some_and(|last| last.data["status"] == "qualified").then_some(()))
+        })
+        .await?;
+        servers.push(server);
+        ids.push(id);
     }
+    Scenario::start("scenarios/move", &control_plane, &[("MUSTER_TEST_SERVERS", &ids.join(" "))])?.passes().await
 }
 
-/// Whether a fresh login as root works.
-async fn lets_in(server: &LabServer, auth: SshAuth) -> Result<bool> {
-    let target = SshTarget {
-        host: server.address().to_string(),
-        port: 22,
-        username: "root".parse()?,
-        auth,
-        sudo_mode: SudoMode::None,
-        host_key: None,
-    };
-    match Connector::new(AddressPolicy::default()).log_in(&target).await {
-        Ok(session) => {
-            session.close().await;
-            Ok(true)
-        }
-        Err(SshError::AuthFailed { .. }) => Ok(false),
-        Err(error) => Err(error.into()),
+#[tokio::test]
+async fn the_same_is_planned_and_made_on_marked_servers_and_the_host_signs_it() -> Result<()> {
+    with_a_bare_server("runs").await
+}
+
+#[tokio::test]
+async fn a_key_pair_is_rotated_and_the_new_key_seen_once() -> Result<()> {
+    let network = Network::create().await?;
+    let control_plane = Settings::new().reached_from(&network).start().await?;
+    let server = LabServer::start(&network, Release::Bookworm, Variant::Plain).await?;
+    let me = control_plane.rest().get("/api/v1/me").await?;
+    let keys = format!("/api/v1/organizations/{}/ssh-keys", me["organization_id"].as_str().context("an id")?);
+    let made = json!({ "name": "production", "key_type": "ed25519" });
+    let made = control_plane.rest().call(Method::POST, &keys, Some(&made)).await?.body;
+    let old = made["private_key"].as_str().context("a key")?.to_owned();
+    server.authorize_key("root", made["public_key"].as_str().context("a key")?).await?;
+    let login = json!({ "ssh_username": "root", "ssh_key_pair_id": made["id"] });
+    let id = join_with_login(&control_plane, &server, &FAMILIES, login).await?;
+    let mut scenario = Scenario::start("scenarios/rotation", &control_plane, &[("MUSTER_TEST_SERVER", &id)])?;
+    let new: String = serde_json::from_str(&scenario.says("key ").await?)?;
+    scenario.passes().await?;
+    assert!(lets_in(&server, "root", by_private_key(&new)).await?, "the key that was shown opens the server");
+    assert!(!lets_in(&server, "root", by_private_key(&old)).await?, "the old one does not");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_is_rebooted_where_its_host_allows_it() -> Result<()> {
+    let network = Network::create().await?;
+    let control_plane = Settings::new().reached_from(&network).start().await?;
+    let start = || LabServer::start(&network, Release::Bookworm, Variant::Plain);
+    let (server, barred) = tokio::try_join!(start(), start())?;
+    let mut ids = Vec::new();
+    for (server, allow) in [(&server, &["observe", "power"][..]), (&barred, &["observe"][..])] {
+        let joined = control_plane.join_allowing(server, allow).await?;
+        ids.push(joined["id"].as_str().context("an id")?.to_owned());
     }
+    let mut scenario = Scenario::start("scenarios/power", &control_plane, &[("MUSTER_TEST_SERVERS", &ids.join(" "))])?;
+    scenario.says("rebooting now").await?;
+    assert_eq!(server.ended().await?, Ending::Rebooted);
+    let _server = server.boot_again().await?;
+    scenario.passes().await
+}
+
+/// Hours of the week that a host has measured, by how long ago they began and their length.
+const MEASURED_HOURS_AGO: [(i64, i64); 2] = [(100, 6), (86, 6)];
+
+#[tokio::test]
+async fn a_week_is_zoomed_into_and_hours_without_figures_stay_empty() -> Result<()> {
+    const HOUR_US: i64 = 3_600_000_000;
+    // As many as a frame may have.
+    const FRAME_SECONDS: i64 = 60;
+    let control_plane = ControlPlane::start().await?;
+    let mut fleet = Fleet::enrol(&control_plane, 1, 9).await?;
+    let now = now_us() / HOUR_US * HOUR_US;
+    let (mut measured, mut frames) = (Vec::new(), 0);
+    for (ago, hours) in MEASURED_HOURS_AGO {
+        let from = now - ago * HOUR_US;
+        for frame in 0..hours * 3_600 / FRAME_SECONDS {
+            let first_us = from + frame * FRAME_SECONDS * 1_000_000;
+            fleet.hosts()[0].history().sample(first_us, usize::try_from(FRAME_SECONDS)?);
+            frames += 1;
+        }
+        measured.push(format!("{}-{}", from / 1_000_000, (from + hours * HOUR_US) / 1_000_000));
+    }
+    fleet.start(control_plane.address(), Pace::second());
+    fleet.all_online(SOON).await?;
+    wait::until("the week to be stored", SOON, || async {
+        Ok(fleet.hosts()[0].history().acknowledged().len().ge(&frames).then_some(()))
+    })
+    .await?;
+    let more = [("MUSTER_TEST_MEASURED", measured.join(" "))];
+    let more: Vec<_> = more.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    Scenario::start("scenarios/history", &control_plane, &more)?.passes().await?;
+    fleet.settle(SOON).await?;
+    fleet.stop().await;
+    Ok(())
+}
+
+/// Signing in through the browser: the terminal shows an address and a code, and goes on once both were approved.
+#[tokio::test]
+async fn a_terminal_is_signed_in_by_whoever_approves_its_code() -> Result<()> {
+    let control_plane = ControlPlane::start().await?;
+    let config = tempfile::tempdir()?;
+    let muster = |arguments: &[&str]| {
+        let mut command = Command::new(binaries::muster());
+        command.args(arguments).env_clear().env("MUSTER_CONFIG_DIR", config.path()).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    };
+    let pin = control_plane.ca_pin().to_string();
+    let mut login = muster(&["login", "--web", "--url", &control_plane.url(), "--ca-sha256", &pin]).spawn()?;
+    let mut told = BufReader::new(login.stderr.take().context("what it tells")?).lines();
+    let (mut address, mut code) = (None, None);
+    while address.is_none() {
+        let line = tokio::time::timeout(SOON, told.next_line()).await??.context("an address")?;
+        code = code.or_else(|| line.rsplit_once("the code ").map(|(_, code)| code.to_owned()));
+        address = line.trim().starts_with("https://").then(|| line.trim().to_owned());
+    }
+    let shown = format!("{} {}", address.context("an address")?, code.context("a code")?);
+    ensure!(!shown.contains("mst_"), "nothing secret stands in an address");
+    Scenario::start("scenarios/login", &control_plane, &[("MUSTER_TEST_LOGIN", &shown)])?.passes().await?;
+    let output = tokio::time::timeout(SOON, login.wait_with_output()).await??;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success() && said.contains("signed in as owner"), "{said}");
+    let listed = muster(&["tokens", "list"]).output().await?;
+    ensure!(String::from_utf8_lossy(&listed.stdout).contains("muster on "), "its token is one of the owner's");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_password_becomes_a_key_that_is_seen_once() -> Result<()> {
+    let network = Network::create().await?;
+    let control_plane = Settings::new().reached_from(&network).start().await?;
+    let server = LabServer::start(&network, Release::Bookworm, Variant::Plain).await?;
+    server.set_password("root", PASSWORD).await?;
+    let login = json!({ "ssh_username": "root", "ssh_password": PASSWORD });
+    let id = join_with_login(&control_plane, &server, &FAMILIES, login).await?;
+    let mut scenario = Scenario::start("scenarios/secure", &control_plane, &[("MUSTER_TEST_SERVER", &id)])?;
+    let key: String = serde_json::from_str(&scenario.says("key ").await?)?;
+    scenario.passes().await?;
+    assert!(lets_in(&server, "root", by_private_key(&key)).await?, "the key that was shown opens the server");
+    assert!(!lets_in(&server, "root", SshAuth::Password(SecretString::from(PASSWORD))).await?, "the password does not");
+    Ok(())
 }
 
 #[tokio::test]
@@ -233,9 +283,24 @@ async fn a_live_chart_moves_each_second_and_zooms_into_what_was() -> Result<()> 
     with_an_agent("live").await
 }
 
+/// The lab's server is a container of this machine's engine, and this machine's agent sees it.
+#[tokio::test]
+async fn a_containers_charts_move_each_second_and_reach_into_what_was() -> Result<()> {
+    let network = Network::create().await?;
+    let control_plane = ControlPlane::start().await?;
+    let server = LabServer::start(&network, Release::Bookworm, Variant::Plain).await?;
+    let _agent = Agent::join(&control_plane, "web-1").await?;
+    Scenario::start("scenarios/containers", &control_plane, &[("MUSTER_TEST_CONTAINER", server.name())])?.passes().await
+}
+
 #[tokio::test]
 async fn readiness_checks_are_seen_as_they_end() -> Result<()> {
     with_an_agent("preflight").await
+}
+
+#[tokio::test]
+async fn a_fleet_is_filtered_sorted_and_checked_in_bulk_and_the_record_verified() -> Result<()> {
+    with_an_agent("fleet").await
 }
 
 #[tokio::test]
@@ -247,7 +312,7 @@ async fn a_member_sees_no_owners_button_and_is_refused_behind_it() -> Result<()>
 async fn without_the_control_plane_the_page_says_so_and_goes_on_by_itself() -> Result<()> {
     let mut control_plane = ControlPlane::start().await?;
     let agent = Agent::join(&control_plane, "web-1").await?;
-    let mut scenario = Scenario::start("away", &control_plane, &[])?;
+    let mut scenario = Scenario::start("scenarios/away", &control_plane, &[])?;
     scenario.says("stop now").await?;
     control_plane.terminate().await?;
     scenario.says("start now").await?;
@@ -256,13 +321,26 @@ async fn without_the_control_plane_the_page_says_so_and_goes_on_by_itself() -> R
     scenario.passes().await
 }
 
+#[tokio::test]
+async fn a_page_goes_on_by_itself_when_its_machine_changes_networks() -> Result<()> {
+    with_an_agent("roam").await
+}
+
 /// With `MUSTER_SCREENS` naming a folder, pictures of every page are left there: `just screens`.
 #[tokio::test]
 async fn no_page_has_an_accessibility_violation_in_light_or_dark() -> Result<()> {
-    let control_plane = ControlPlane::start().await?;
-    let _agent = Agent::join(&control_plane, "web-1").await?;
+    let network = Network::create().await?;
+    let control_plane = Settings::new().reached_from(&network).start().await?;
+    let server = LabServer::start(&network, Release::Bookworm, Variant::Docker).await?;
+    let created = control_plane.join_token(Some("web-1")).await?;
+    for line in [SOME_CONTAINERS, created["command"].as_str().context("a line")?] {
+        let output = server.paste(line).await?;
+        ensure!(output.status.success(), "{}{}", output.stdout, output.stderr);
+    }
+    let joined = control_plane.server_named("web-1").await?.context("the server")?;
+    control_plane.first_sample(joined["id"].as_str().context("an id")?, SOON).await?;
     let screens = std::env::var("MUSTER_SCREENS").unwrap_or_default();
-    Scenario::start("pages", &control_plane, &[("MUSTER_SCREENS", &screens)])?.passes().await
+    Scenario::start("scenarios/pages", &control_plane, &[("MUSTER_SCREENS", &screens)])?.passes().await
 }
 
 /// The worst that a host can say, in every text it may send.
@@ -319,7 +397,7 @@ async fn nothing_a_host_says_of_itself_is_more_than_text() -> Result<()> {
     let sha256 = digest(&SHA256, &json).as_ref().to_vec();
     session.send(agent_message::Kind::Facts(wire::FactsReport { json, sha256, collected_at_us: now_us() })).await?;
     let listening = tokio::spawn(async move { while matches!(session.hear().await, Ok(None)) {} });
-    let passed = Scenario::start("hostile", &control_plane, &[])?.passes().await;
+    let passed = Scenario::start("scenarios/hostile", &control_plane, &[])?.passes().await;
     listening.abort();
     passed
 }

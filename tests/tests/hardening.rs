@@ -3,30 +3,27 @@
 
 #![allow(clippy::print_stdout, reason = "the counts are what the run shows")]
 
-#[path = "hardening/lockout.rs"]
+#[path = "hardening/lockout/mod.rs"]
 mod lockout;
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use http::Method;
-use muster::{
-    dial::AddressPolicy,
-    servers::{SshAuth, SshTarget, SudoMode},
-    ssh::Connector,
-};
+use muster::servers::SshAuth;
 use muster_tests::{
     control_plane::{ControlPlane, Settings},
+    entered::{by_key, enter, join_entered, lets_in},
     lab::{LabServer, Network, Release, Variant},
     patience::SOON,
     rest::Event,
     wait,
 };
-use russh::keys::decode_secret_key;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-const KEY: &str = include_str!("../../control-plane/src/ssh/fixtures/ed25519-openssh.pem");
+/// What its host must let the control plane do.
+const FAMILIES: [&str; 3] = ["observe", "fix", "secure"];
 const POLICY: &str = "/etc/muster-agent/policy.toml";
 /// Packages come over the network.
 const APPLIED_WITHIN: Duration = Duration::from_secs(420);
@@ -48,7 +45,7 @@ impl Joined {
         let network = Network::create().await?;
         let control_plane = Settings::new().reached_from(&network).start().await?;
         let server = LabServer::start(&network, release, variant).await?;
-        let id = join(&control_plane, &server).await?;
+        let id = join_entered(&control_plane, &server, &FAMILIES).await?;
         Ok(Self { control_plane, server, id })
     }
 
@@ -73,42 +70,9 @@ impl Joined {
     }
 }
 
-/// Joins, allows what the tests do, and records a login with a key.
-async fn join(control_plane: &ControlPlane, server: &LabServer) -> Result<String> {
-    let joined = control_plane.join_allowing(server, &["observe", "fix", "secure"]).await?;
-    let id = joined["id"].as_str().context("an id")?.to_owned();
-    let public = decode_secret_key(KEY, None)?.public_key().to_openssh()?;
-    server.authorize_key("root", &public).await?;
-    let login = json!({
-        "ssh_username": "root", "ssh_private_key": KEY, "ipv4_address": server.address().to_string(),
-    });
-    let patched = control_plane.rest().call(Method::PATCH, &format!("/api/v1/vms/{id}"), Some(&login)).await?;
-    ensure!(patched.status.is_success(), "{}", patched.text);
-    Ok(id)
-}
-
 async fn harden(control_plane: &ControlPlane, id: &str, body: &Value) -> Result<Vec<Event>> {
     let path = format!("/api/v1/vms/{id}/hardening");
     control_plane.rest().stream(&path, Some(body)).await?.all(APPLIED_WITHIN).await
-}
-
-/// A fresh login from outside.
-async fn enter(server: &LabServer, auth: SshAuth) -> Result<()> {
-    let target = SshTarget {
-        host: server.address().to_string(),
-        port: 22,
-        username: "root".parse()?,
-        auth,
-        sudo_mode: SudoMode::Auto,
-        host_key: None,
-    };
-    let session = Connector::new(AddressPolicy::default()).dial(&target).await?.authenticate().await?;
-    session.close().await;
-    Ok(())
-}
-
-fn by_key() -> SshAuth {
-    SshAuth::Key { private_key: SecretString::from(KEY), passphrase: None, sudo_password: None }
 }
 
 /// What became of each item, and how it all ended.
@@ -149,8 +113,7 @@ async fn holds_twice_and_is_undone(release: Release) -> Result<()> {
     assert!(!joined.server.exec(&["test", "-e", "/var/log/auth.log"]).await?.status.success());
     assert!(joined.server.run(&["fail2ban-client", "status", "sshd"]).await?.contains("Journal matches"));
     joined.server.set_password("root", "correct horse").await?;
-    let refused = enter(&joined.server, SshAuth::Password(SecretString::from("correct horse"))).await;
-    assert!(refused.is_err_and(|error| error.to_string().contains("not let in")));
+    assert!(!lets_in(&joined.server, "root", SshAuth::Password(SecretString::from("correct horse"))).await?);
     enter(&joined.server, by_key()).await?;
 
     let after = joined.state().await?;
@@ -221,7 +184,7 @@ async fn a_match_block_that_allows_passwords_is_overridden() -> Result<()> {
     enter(&joined.server, SshAuth::Password(SecretString::from("correct horse"))).await.context("before")?;
     let applied = joined.apply(&["sshd"]).await?;
     assert_eq!(outcomes(&applied), all(&["sshd"], "applied"), "{applied:?}");
-    assert!(enter(&joined.server, SshAuth::Password(SecretString::from("correct horse"))).await.is_err());
+    assert!(!lets_in(&joined.server, "root", SshAuth::Password(SecretString::from("correct horse"))).await?);
     enter(&joined.server, by_key()).await
 }
 

@@ -144,3 +144,23 @@ async fn a_tampered_script_is_not_run() -> Result<()> {
     assert_eq!(control_plane.server_named(server.name()).await?, None);
     Ok(())
 }
+
+/// How much each of the agent's processes could do to its host, on systemd's own scale from 0 to 10, and what it may.
+const EXPOSURE: [(&str, f64); 2] = [("muster-agent-link.service", 2.0), ("muster-agent-executor.service", 7.5)];
+
+#[tokio::test]
+async fn the_units_are_as_closed_as_promised() -> Result<()> {
+    let network = Network::create().await?;
+    let control_plane = Settings::new().reached_from(&network).start().await?;
+    let server = LabServer::start(&network, Release::Bookworm, Variant::Plain).await?;
+    control_plane.join(&server).await?;
+    for (unit, limit) in EXPOSURE {
+        let told = server.run(&["systemd-analyze", "security", "--no-pager", unit]).await?;
+        let last = told.lines().last().context("a verdict")?;
+        let exposure = last.split_once(&format!("for {unit}: ")).context("a verdict")?.1;
+        let exposure: f64 = exposure.split(' ').next().context("a number")?.parse()?;
+        println!("{unit}: {exposure}");
+        ensure!(exposure <= limit, "{unit} is exposed by {exposure}, over {limit}:\n{told}");
+    }
+    Ok(())
+}

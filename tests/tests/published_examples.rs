@@ -5,14 +5,17 @@ use anyhow::{Context as _, Result, ensure};
 use http::{Method, StatusCode};
 use muster_tests::{
     control_plane::{ControlPlane, Settings},
-    lab::{LabServer, Network, Release, Variant},
+    lab::{Ending, LabServer, Network, Release, Variant},
     patience::SOON,
     rest::Rest,
+    wait,
 };
 use russh::keys::decode_secret_key;
 use serde_json::{Value, json};
 
 const KEY: &str = include_str!("../../control-plane/src/ssh/fixtures/ed25519-openssh.pem");
+const ENCRYPTED_KEY: &str = include_str!("../../control-plane/src/ssh/fixtures/ed25519-openssh-encrypted.pem");
+const PASSPHRASE: &str = "open sesame";
 const PASSWORD: &str = "new-secure-password";
 
 /// Published status words, by the field that carries them.
@@ -89,9 +92,10 @@ fn listed_server() -> Value {
 async fn servers(network: &Network) -> Result<(LabServer, LabServer)> {
     let start = |variant| LabServer::start(network, Release::Bookworm, variant);
     let (one, two) = tokio::try_join!(start(Variant::Docker), start(Variant::Plain))?;
-    let key = decode_secret_key(KEY, None)?.public_key().to_openssh()?;
     for server in [&one, &two] {
-        server.authorize_key("root", &key).await?;
+        for (key, passphrase) in [(KEY, None), (ENCRYPTED_KEY, Some(PASSPHRASE))] {
+            server.authorize_key("root", &decode_secret_key(key, passphrase)?.public_key().to_openssh()?).await?;
+        }
         server.set_password("root", PASSWORD).await?;
     }
     Ok((one, two))
@@ -150,17 +154,7 @@ async fn every_published_example_answers_as_published() -> Result<()> {
     let patch = json!({ "name": "production-server-1-updated", "cpu_cores": 8, "memory_gb": 16, "max_projects": 12 });
     let changed = walk.like(Method::PATCH, &vm, Some(patch), listed_server()).await?;
     assert_eq!((&changed["cpu_cores"], &changed["max_projects"]), (&json!(8), &json!(12)));
-    let key =
-        json!({ "name": "production-servers", "description": "Key for all production servers", "key_type": "ed25519" });
-    let pair = json!({
-        "id": "", "name": "", "public_key": "ssh-ed25519 …", "private_key": "", "fingerprint": "", "created_at": ""
-    });
-    let organization = organization.as_str().context("an id")?;
-    let pair =
-        walk.like(Method::POST, &format!("/api/v1/organizations/{organization}/ssh-keys"), Some(key), pair).await?;
-    assert!(pair["public_key"].as_str().is_some_and(|key| key.starts_with("ssh-ed25519 ")));
-    assert!(pair["private_key"].as_str().is_some_and(|key| key.starts_with("-----BEGIN OPENSSH PRIVATE KEY-----")));
-    assert!(pair["fingerprint"].as_str().is_some_and(|key| key.starts_with("SHA256:")));
+    shared_key(&mut walk, organization.as_str().context("an id")?).await?;
 
     let deleted = walk.like(Method::DELETE, &vm, None, json!({ "message": "" })).await?;
     assert_eq!(deleted["message"], "Server deleted successfully");
@@ -170,7 +164,31 @@ async fn every_published_example_answers_as_published() -> Result<()> {
         let entries = walk.like(Method::GET, &path, None, json!([{ "action": "", "resource_id": "" }])).await?;
         assert_eq!(entries[0]["action"], action);
     }
+    with_an_agent(&mut walk, &control_plane, &network).await?;
     println!("{} published calls answered:\n{}", walk.walked.len(), walk.walked.join("\n"));
+    Ok(())
+}
+
+/// A key pair of the organisation's, and a server that is entered with it.
+async fn shared_key(walk: &mut Walk, organization: &str) -> Result<()> {
+    let key =
+        json!({ "name": "production-servers", "description": "Key for all production servers", "key_type": "ed25519" });
+    let pair = json!({
+        "id": "", "name": "", "public_key": "ssh-ed25519 …", "private_key": "", "fingerprint": "", "created_at": ""
+    });
+    let path = format!("/api/v1/organizations/{organization}/ssh-keys");
+    let pair = walk.like(Method::POST, &path, Some(key), pair).await?;
+    let begins = |field: &str, with: &str| pair[field].as_str().is_some_and(|text| text.starts_with(with));
+    assert!(begins("public_key", "ssh-ed25519 "), "{pair}");
+    assert!(begins("private_key", "-----BEGIN OPENSSH PRIVATE KEY-----"));
+    assert!(begins("fingerprint", "SHA256:"), "{pair}");
+    let body = json!({
+        "organization_id": organization, "name": "production-server-3", "provider": "custom", "region": "Frankfurt",
+        "ipv4_address": "203.0.113.10", "ssh_username": "root", "ssh_key_pair_id": pair["id"]
+    });
+    let made = json!({ "id": "", "name": "", "connection_host": "203.0.113.10", "ssh_auth_method": "ssh_key" });
+    let third = walk.like(Method::POST, "/api/v1/vms", Some(body), made).await?;
+    assert_eq!(third["ssh_auth_method"], "ssh_key");
     Ok(())
 }
 
@@ -228,11 +246,13 @@ async fn secure(walk: &mut Walk, vm: &str) -> Result<()> {
     Ok(())
 }
 
-/// The password, then the key, each tried before it is kept.
+/// The password, then a key with a passphrase, then the key, each tried before it is kept.
 async fn credentials(walk: &mut Walk, vm: &str) -> Result<()> {
     let body = json!({ "ssh_password": PASSWORD, "test_connection": true });
     walk.like(Method::PUT, &format!("{vm}/ssh-password"), Some(body), json!({})).await?;
     assert_eq!(walk.rest.get(vm).await?["ssh_auth_method"], "password");
+    let body = json!({ "ssh_private_key": ENCRYPTED_KEY, "ssh_key_passphrase": PASSPHRASE, "test_connection": true });
+    walk.like(Method::PUT, &format!("{vm}/ssh-key"), Some(body), json!({})).await?;
     let body = json!({ "ssh_private_key": KEY, "test_connection": true });
     walk.like(Method::PUT, &format!("{vm}/ssh-key"), Some(body), json!({})).await?;
     assert_eq!(walk.rest.get(vm).await?["ssh_auth_method"], "ssh_key");
@@ -274,6 +294,8 @@ async fn reading(walk: &mut Walk, vm: &str, organization: &Value) -> Result<()> 
     let organization = organization.as_str().context("an id")?;
     let path = format!("/api/v1/vms?organization_id={organization}&status=running");
     walk.like(Method::GET, &path, None, json!([listed_server()])).await?;
+    let page = walk.like(Method::GET, "/api/v1/vms?skip=1&limit=1", None, json!([listed_server()])).await?;
+    assert_eq!(page.as_array().map(Vec::len), Some(1));
     let stats = json!({
         "vm_id": "", "status": "running", "size": "medium", "environment_count": 6, "max_environments": 8,
         "utilization_percent": 75.0, "cpu_cores": 4, "memory_gb": 8, "disk_gb": 160, "health_status": "healthy",
@@ -281,5 +303,97 @@ async fn reading(walk: &mut Walk, vm: &str, organization: &Value) -> Result<()> 
         "disk_usage_percent": null
     });
     walk.like(Method::GET, &format!("{vm}/stats"), None, stats).await?;
+    Ok(())
+}
+
+/// A container with one program and what it is linked with: no image is pulled.
+const CONTAINER: &str = "tar -ch -C / bin/busybox lib64/ld-linux-x86-64.so.2 lib/x86_64-linux-gnu/libc.so.6 \
+                         lib/x86_64-linux-gnu/libresolv.so.2 | docker import - tiny && \
+                         docker run -d --name env-uuid_odoo --memory 64m tiny /bin/busybox httpd -f -p 8069";
+
+/// What a server is asked that runs the agent: fixes, figures, its power.
+async fn with_an_agent(walk: &mut Walk, control_plane: &ControlPlane, network: &Network) -> Result<()> {
+    let server = LabServer::start(network, Release::Bookworm, Variant::Docker).await?;
+    let joined = control_plane.join_allowing(&server, &["observe", "fix", "power"]).await?;
+    let (id, vm) = (id(&joined)?, format!("/api/v1/vms/{}", id(&joined)?));
+    for action in ["install_docker", "start_docker"] {
+        let example = json!({ "actions": [{ "action": "", "outcome": "", "detail": "" }] });
+        let body = json!({ "actions": [action] });
+        let fixed = walk.like(Method::POST, &format!("{vm}/preflight/fix"), Some(body), example).await?;
+        assert_eq!(fixed["actions"][0]["action"], action, "{fixed}");
+    }
+    let started = server.paste(CONTAINER).await?;
+    ensure!(started.status.success(), "{}{}", started.stdout, started.stderr);
+    figures(walk, &id).await?;
+    let power = json!({ "server_id": "", "status": "running", "message": "" });
+    let running = walk.like(Method::POST, &format!("{vm}/start"), None, power.clone()).await?;
+    assert_eq!(running["command"], Value::Null, "it runs already");
+    let reboot = walk.like(Method::POST, &format!("{vm}/reboot"), None, power.clone()).await?;
+    assert_eq!(server.ended().await?, Ending::Rebooted);
+    let server = server.boot_again().await?;
+    done(walk, &reboot["command"]).await?;
+    let stop = walk.like(Method::POST, &format!("{vm}/stop"), None, power).await?;
+    assert_eq!(server.ended().await?, Ending::PoweredOff);
+    done(walk, &stop["command"]).await
+}
+
+/// The three levels of figures, and a container's.
+async fn figures(walk: &mut Walk, server: &str) -> Result<()> {
+    let monitoring = format!("/api/v1/monitoring/servers/{server}");
+    let container = json!({
+        "container_id": "", "container_name": "env-uuid_odoo", "status": "running",
+        "metrics": {
+            "cpu": { "usage_percent": 12.5, "throttled_periods": 0 },
+            "memory": { "usage_bytes": 1, "limit_bytes": 1, "usage_percent": 50.0 },
+            "network": { "rx_bytes": 1, "tx_bytes": 1, "rx_packets": 1, "tx_packets": 1 },
+            "block_io": { "read_ops": 0, "write_ops": 0 }
+        },
+        "timestamp": ""
+    });
+    let path = "/api/v1/monitoring/containers/env-uuid_odoo/metrics";
+    wait::until("the container's first figures", SOON, || async {
+        let answer = walk.rest.call(Method::GET, path, None).await?;
+        Ok((answer.body["metrics"]["memory"]["usage_bytes"].as_u64() > Some(0)).then_some(()))
+    })
+    .await?;
+    let shown = walk.like(Method::GET, path, None, container.clone()).await?;
+    assert_eq!(shown["container_name"], "env-uuid_odoo");
+    assert_eq!(shown["metrics"]["memory"]["limit_bytes"], 64 << 20);
+    let summary = json!({
+        "cpu_usage_percent": 1.0, "memory_usage_percent": 1.0, "disk_usage_percent": 1.0,
+        "network_rx_bytes_per_second": 1.0, "network_tx_bytes_per_second": 1.0, "container_count": 1,
+        "health_status": "healthy"
+    });
+    walk.like(Method::GET, &format!("{monitoring}/summary"), None, summary).await?;
+    let metrics = json!({
+        "system": {
+            "cpu": { "usage_percent": 1.0 }, "memory": { "usage_percent": 1.0 },
+            "load": { "load_1m": 1.0, "load_5m": 1.0, "load_15m": 1.0 }, "disk": [{ "usage_percent": 1.0 }],
+            "disk_io": [], "network": [{ "device": "" }]
+        },
+        "docker": {
+            "container_count": 1, "cpu_usage_percent": 1.0, "memory_usage_bytes": 1, "image_count": 1, "image_bytes": 1
+        },
+        "containers": [container]
+    });
+    walk.like(Method::GET, &format!("{monitoring}/metrics"), None, metrics).await?;
+    let link = walk.like(Method::GET, &format!("{monitoring}/url"), None, json!({ "url": "" })).await?;
+    assert!(link["url"].as_str().is_some_and(|url| url.starts_with("https://") && url.contains(server)), "{link}");
+    let stats = json!({
+        "cpu_usage_percent": 45.2, "memory_usage_percent": 62.8, "disk_usage_percent": 48.5, "docker_status": "running"
+    });
+    walk.like(Method::GET, &format!("/api/v1/vms/{server}/stats"), None, stats).await?;
+    Ok(())
+}
+
+/// Waits for the end of a command, which must be a good one.
+async fn done(walk: &Walk, command: &Value) -> Result<()> {
+    let path = format!("/api/v1/commands/{}", id(command)?);
+    let ended = wait::until("the command's end", SOON, || async {
+        let command = walk.rest.get(&path).await?;
+        Ok((!command["finished_at"].is_null()).then_some(command))
+    })
+    .await?;
+    ensure!(ended["state"] == "succeeded", "{ended}");
     Ok(())
 }

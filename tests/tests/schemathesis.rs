@@ -14,7 +14,7 @@ use muster_tests::{
 
 const IS_LONG: bool = cfg!(feature = "schemathesis");
 /// Longest a run may take.
-const LIMIT: Duration = Duration::from_secs(if IS_LONG { 1_800 } else { 420 });
+const LIMIT: Duration = Duration::from_secs(if IS_LONG { 1_800 } else { 300 });
 /// Requests made up for one operation in one phase.
 const MAX_EXAMPLES: &str = if IS_LONG { "25" } else { "2" };
 /// What is made up is the same in every run.

@@ -4,14 +4,11 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use http::{Method, StatusCode};
-use muster::{
-    dial::AddressPolicy,
-    servers::{SshAuth, SshTarget, SudoMode},
-    ssh::{Connector, SshError},
-};
+use muster::servers::SshAuth;
 use muster_tests::{
     binaries,
     control_plane::{ControlPlane, Settings},
+    entered::lets_in,
     lab::{LabServer, Network, Release, Sudo, Variant},
     patience::SOON,
     wait,
@@ -53,28 +50,9 @@ impl Lab {
         Ok((answer.status, answer.body, answer.text))
     }
 
-    fn target(&self, user: &str, auth: SshAuth) -> SshTarget {
-        SshTarget {
-            host: self.server.address().to_string(),
-            port: 22,
-            username: user.parse().expect("a name"),
-            auth,
-            sudo_mode: SudoMode::None,
-            host_key: None,
-        }
-    }
-
     /// Whether a fresh login works.
     async fn lets_in(&self, user: &str, auth: SshAuth) -> Result<bool> {
-        let connector = Connector::new(AddressPolicy::default());
-        match connector.log_in(&self.target(user, auth)).await {
-            Ok(session) => {
-                session.close().await;
-                Ok(true)
-            }
-            Err(SshError::AuthFailed { .. }) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        lets_in(&self.server, user, auth).await
     }
 
     async fn lets_password_in(&self, user: &str) -> Result<bool> {

@@ -2,9 +2,21 @@
 
 use std::{path::Path, process::Stdio, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
-use muster_tests::{agent::Agent, binaries, control_plane::ControlPlane, patience::SOON, wait};
-use tokio::{io::AsyncWriteExt as _, process::Command};
+use anyhow::{Context as _, Result, bail, ensure};
+use http::Method;
+use muster_tests::{
+    agent::Agent,
+    binaries,
+    control_plane::ControlPlane,
+    fleet::{Fleet, Pace},
+    patience::SOON,
+    wait,
+};
+use serde_json::json;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    process::{ChildStdout, Command},
+};
 
 /// `muster` with a configuration directory of the test's own, and nothing else to go by.
 fn muster(config: &Path, arguments: &[&str]) -> Command {
@@ -186,4 +198,105 @@ async fn the_fleet_is_live_in_a_terminal() -> Result<()> {
     terminal.shows("new values", |screen| live(screen) && !screen.contains("old values")).await?;
     terminal.keys(&["q"]).await?;
     terminal.ended().await
+}
+
+/// The servers on a screen of `muster top`, from above.
+fn order(screen: &str) -> Vec<&str> {
+    let named = |line: &'_ str| ["host-0", "host-1", "host-2", "idle-1"].into_iter().find(|name| line.contains(name));
+    screen.lines().filter_map(named).collect()
+}
+
+#[tokio::test]
+async fn the_live_fleet_is_sorted_and_filtered() -> Result<()> {
+    let control_plane = ControlPlane::start().await?;
+    let config = tempfile::tempdir()?;
+    sign_in(&control_plane, config.path()).await?;
+    let mut fleet = Fleet::enrol(&control_plane, 3, 9).await?;
+    fleet.start(control_plane.address(), Pace::second());
+    fleet.all_online(SOON).await?;
+    let idle = |name: &str| json!({ "name": name, "ipv4_address": "203.0.113.10", "ssh_username": "root", "ssh_password": "x" });
+    control_plane.rest().call(Method::POST, "/api/v1/vms", Some(&idle("idle-1"))).await?;
+
+    let terminal = Terminal::run(config.path(), &["top"]).await?;
+    let by_name = ["host-0", "host-1", "host-2", "idle-1"];
+    let live = |screen: &str| order(screen).len() == 4 && screen.matches("25").count() >= 3;
+    let first = terminal.shows("every server, with figures", live).await?;
+    assert_eq!(order(&first).last(), Some(&"idle-1"), "most of the processor first, without figures last\n{first}");
+    terminal.keys(&["n"]).await?;
+    terminal.shows("sorted by name", |screen| order(screen) == by_name).await?;
+    terminal.keys(&["r"]).await?;
+    terminal.shows("the other way", |screen| order(screen).iter().rev().eq(&by_name)).await?;
+    terminal.keys(&["h"]).await?;
+    terminal.shows("the healthy first", |screen| order(screen).last() == Some(&"idle-1")).await?;
+    terminal.keys(&["r"]).await?;
+    terminal.shows("what needs somebody first", |screen| order(screen).first() == Some(&"idle-1")).await?;
+    terminal.keys(&["/", "1"]).await?;
+    terminal.shows("those with a 1", |screen| order(screen).len() == 2 && screen.contains("/1")).await?;
+    terminal.keys(&["Enter"]).await?;
+    terminal.keys(&["q"]).await?;
+    terminal.ended().await?;
+
+    let terminal = Terminal::run(config.path(), &["top", "--filter", "name == \"host-2\""]).await?;
+    terminal.shows("the one that the expression is true of", |screen| order(screen) == ["host-2"]).await?;
+    control_plane.rest().call(Method::POST, "/api/v1/vms", Some(&idle("idle-2"))).await?;
+    terminal.shows("no other", |screen| order(screen) == ["host-2"] && !screen.contains("idle-2")).await?;
+    terminal.keys(&["q"]).await?;
+    terminal.ended().await?;
+    fleet.settle(SOON).await?;
+    fleet.stop().await;
+    Ok(())
+}
+
+/// Reads what a watching command prints until `wanted` is in it.
+async fn prints(lines: &mut Lines<BufReader<ChildStdout>>, wanted: &str) -> Result<()> {
+    let seen = async {
+        while let Some(line) = lines.next_line().await? {
+            if line.contains(wanted) {
+                return Ok(());
+            }
+        }
+        bail!("it ended without {wanted:?}")
+    };
+    tokio::time::timeout(SOON, seen).await.with_context(|| format!("no {wanted:?} was printed"))?
+}
+
+#[tokio::test]
+async fn watched_lists_are_shown_again_when_something_happens() -> Result<()> {
+    let mut control_plane = ControlPlane::start().await?;
+    let config = tempfile::tempdir()?;
+    sign_in(&control_plane, config.path()).await?;
+    let watch = |arguments: &[&str]| -> Result<_> {
+        let mut child = muster(config.path(), arguments).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+        let lines = BufReader::new(child.stdout.take().context("its output")?).lines();
+        Ok((child, lines))
+    };
+    let (_servers, mut servers) = watch(&["servers", "list", "--watch"])?;
+    let (mut ending, mut commands) =
+        watch(&["commands", "list", "--watch", "--kind", "refresh_facts", "--since", "1h"])?;
+    let (_others, mut others) = watch(&["commands", "list", "--watch", "--kind", "reboot", "-o", "json"])?;
+    prints(&mut servers, "no servers yet").await?;
+    prints(&mut commands, "KIND").await?;
+    prints(&mut others, "[]").await?;
+
+    let agent = Agent::join(&control_plane, "web-1").await?;
+    prints(&mut servers, "web-1").await?;
+    agent.online(&control_plane).await?;
+    let refresh = control_plane.rest().call(Method::POST, "/api/v1/vms/web-1/facts/refresh", None).await?;
+    ensure!(refresh.status.is_success(), "{}", refresh.text);
+    prints(&mut commands, "refresh_facts").await?;
+    prints(&mut commands, "succeeded").await?;
+    // Shown again as well, and still empty: the other command is none of its kind.
+    prints(&mut others, "[]").await?;
+
+    // A new host's first checks may still run.
+    wait::until("every command to have ended", SOON, || async {
+        let commands = control_plane.rest().get("/api/v1/commands").await?;
+        let commands = commands.as_array().context("a list")?;
+        Ok(commands.iter().all(|command| !command["finished_at"].is_null()).then_some(()))
+    })
+    .await?;
+    control_plane.terminate().await?;
+    let code = tokio::time::timeout(SOON, ending.wait()).await??.code();
+    assert_eq!(code, Some(5), "a list that is old says so by its end");
+    Ok(())
 }

@@ -26,4 +26,6 @@ await scenario("harden", async (page) => {
   await page.getByRole("heading", { name: "Done", exact: true }).waitFor();
   await page.getByRole("button", { name: "Close" }).click();
   await standing("deviates");
+  // The host has looked again: nothing is under way any more.
+  await page.locator("button:enabled", { hasText: "Look now" }).waitFor();
 });

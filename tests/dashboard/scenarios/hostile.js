@@ -9,13 +9,15 @@ await scenario("hostile", async (page) => {
     void dialog.dismiss();
   });
   await claim(page);
-  for (const tab of ["", "/facts", "/containers", "/settings", "/audit"]) {
+  for (const tab of ["", "/facts", "/containers", "/containers/0123456789ab", "/settings", "/audit"]) {
     await page.goto(`${URL_OF}/#/servers/hostile${tab}`);
     await page.getByRole("heading", { name: "hostile", level: 1 }).waitFor();
     await page.waitForTimeout(500);
   }
   await page.goto(`${URL_OF}/#/servers/hostile/containers`);
   await page.getByText("<img src=x onerror=").first().waitFor();
+  await page.getByRole("link", { name: "<img src=x onerror=" }).click();
+  await page.getByRole("heading", { name: "<img src=x onerror=", level: 2 }).waitFor();
   await page.goto(`${URL_OF}/#/servers/hostile/facts`);
   await page.getByText("<script>").first().waitFor();
   const seen = await page.evaluate(() => ({

@@ -42,9 +42,18 @@ await scenario("move", async (page) => {
   await page.goto(`${URL_OF}/#/projects`);
   const where = page.getByLabel("Server of live");
   await page.waitForFunction((id) => document.querySelector('select[aria-label="Server of live"]')?.value === id, second);
-  // And back by the select alone.
-  await where.selectOption(first);
+  // And back by dragging it: the servers it may go to show while it is held.
+  const held = await page.getByRole("row").filter({ hasText: "live" }).boundingBox();
+  await page.mouse.move(held.x + 20, held.y + held.height / 2);
+  await page.mouse.down();
+  await page.mouse.move(held.x + 60, held.y + held.height / 2 + 10, { steps: 5 });
+  const target = page.getByRole("listitem").filter({ hasText: name(first) });
+  await target.waitFor();
+  const onto = await target.boundingBox();
+  await page.mouse.move(onto.x + onto.width / 2, onto.y + onto.height / 2, { steps: 5 });
+  await page.mouse.up();
   await page.getByText(`live is on ${name(first)}.`).waitFor();
+  // And by the select.
   await where.selectOption(second);
   await page.getByText(`live is on ${name(second)}.`).waitFor();
 

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use sqlx::{AnyPool, AssertSqlSafe, Row as _, any::AnyRow};
+use tokio::process::Command;
 use uuid::Uuid;
 
 /// Names the PostgreSQL server tests may make databases on; `tests/run` starts one.
@@ -74,6 +75,20 @@ impl ScratchDatabase {
     pub async fn number(&self, query: &str) -> Result<i64> {
         let rows = self.rows(query).await?;
         Ok(rows.first().context("a row")?.try_get(0)?)
+    }
+
+    /// A backup, made by the database's own means while it is used: SQLite writes a copy to `file`, PostgreSQL is dumped.
+    ///
+    /// # Errors
+    /// When none is made.
+    pub async fn backup(&self, file: &Path) -> Result<Vec<u8>> {
+        if self.made_on.is_none() {
+            execute(&self.address, &format!("VACUUM INTO '{}'", file.display())).await?;
+            return Ok(std::fs::read(file)?);
+        }
+        let dumped = Command::new("pg_dump").args(["--dbname", &self.address]).output().await.context("pg_dump")?;
+        ensure!(dumped.status.success(), "{}", String::from_utf8_lossy(&dumped.stderr));
+        Ok(dumped.stdout)
     }
 
     /// How many commands are in no final state.

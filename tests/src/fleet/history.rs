@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_shared::{
-    metric::{Columns, Series, SeriesKind, encode, names},
+    metric::{Columns, Series, SeriesId, SeriesKind, encode, names},
     wire::{self, command_update, finished},
 };
+
+use super::values::Values;
 
 /// Series every reader relies on, which each host has before any others: name, labels, scale, kind.
 type Row = (&'static str, &'static [(&'static str, &'static str)], i32, SeriesKind);
@@ -21,20 +23,8 @@ const FIRST: [Row; 9] = [
     (names::HOST_LOAD_1M, &[], -2, SeriesKind::Gauge),
 ];
 
-/// The value of a series at a time: the same for whoever asks, a quarter of the series moving from second to second.
-#[must_use]
-pub fn series_value(series: u32, tick_us: i64) -> i64 {
-    let second = tick_us / 1_000_000;
-    match series {
-        0 => second * 250_000,
-        1 => second * 750_000,
-        2 | 4 => 64 << 30,
-        3 | 5 => 16 << 30,
-        6 | 7 => second * 1000,
-        _ if series.is_multiple_of(4) => second % 97 * i64::from(series),
-        _ => i64::from(series) * 1000,
-    }
-}
+/// Sequences set aside for a life: those that a killed host had not used stay unused.
+const SEQUENCES_OF_A_LIFE: u64 = 1000;
 
 /// One command as the host knows it.
 #[derive(Debug, Clone)]
@@ -49,6 +39,7 @@ pub struct CommandHistory {
 #[derive(Debug)]
 pub struct History {
     series: Vec<Series>,
+    values: Values,
     epoch: u64,
     next_seq: u64,
     waiting: BTreeMap<u64, wire::Frame>,
@@ -57,12 +48,13 @@ pub struct History {
     strange_acknowledgements: Vec<u64>,
     commands: BTreeMap<String, CommandHistory>,
     ticks: u64,
+    newest_us: Option<i64>,
 }
 
 impl History {
     /// A host's that has made nothing.
     #[must_use]
-    pub fn new(epoch: u64, series: u32) -> Self {
+    pub fn new(epoch: u64, series: u32, values: Values) -> Self {
         let first = FIRST.iter().map(|(name, labels, scale, kind)| Series {
             name: (*name).to_owned(),
             labels: labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
@@ -77,6 +69,7 @@ impl History {
         });
         Self {
             series: first.chain(others).take(usize::try_from(series).unwrap_or(usize::MAX)).collect(),
+            values,
             epoch,
             next_seq: 1,
             waiting: BTreeMap::new(),
@@ -84,6 +77,7 @@ impl History {
             strange_acknowledgements: Vec::new(),
             commands: BTreeMap::new(),
             ticks: 0,
+            newest_us: None,
         }
     }
 
@@ -96,8 +90,8 @@ impl History {
     /// Makes one frame of `ticks` seconds from `first_us` on, and keeps it until it is acknowledged.
     pub fn sample(&mut self, first_us: i64, ticks: usize) -> u64 {
         let ticks_us: Vec<_> = (0..).map(|tick| first_us + tick * 1_000_000).take(ticks).collect();
-        let values = (0..).zip(&self.series).map(|(id, _)| {
-            let column = ticks_us.iter().map(|tick| Some(series_value(id, *tick))).collect();
+        let values = (0..).zip(&self.series).map(|(id, series)| {
+            let column = ticks_us.iter().map(|tick| Some(self.values.of(id, series.kind, *tick))).collect();
             (id, column)
         });
         let columns = Columns { values: values.collect(), ticks_us };
@@ -116,8 +110,47 @@ impl History {
         };
         self.next_seq += 1;
         self.ticks += ticks as u64;
+        self.newest_us = self.newest_us.max(Some(frame.last_us));
         self.waiting.insert(seq, frame);
         seq
+    }
+
+    /// What the host finds on its disk when it is started again after it was killed: the last `forgotten` frames that were
+    /// acknowledged wait once more, since their removal had not got there, and sequences go on in a range of their own.
+    pub fn reopen(&mut self, forgotten: usize) {
+        let again = self.acknowledged.len().saturating_sub(forgotten);
+        if let Some(first) = self.acknowledged.keys().nth(again).copied() {
+            self.waiting.append(&mut self.acknowledged.split_off(&first));
+        }
+        self.next_seq += SEQUENCES_OF_A_LIFE;
+    }
+
+    /// Every series, by id.
+    pub fn series(&self) -> impl Iterator<Item = (SeriesId, &Series)> {
+        (0..).zip(&self.series)
+    }
+
+    /// How its values are made.
+    #[must_use]
+    pub fn values(&self) -> Values {
+        self.values
+    }
+
+    /// The time of its newest tick, in microseconds since the epoch.
+    #[must_use]
+    pub fn newest_us(&self) -> Option<i64> {
+        self.newest_us
+    }
+
+    /// When the ticks of every frame were made, in microseconds since the epoch, ascending.
+    #[must_use]
+    pub fn made_us(&self) -> Vec<i64> {
+        let frames = self.acknowledged.values().chain(self.waiting.values());
+        let mut made: Vec<_> = frames
+            .flat_map(|frame| (0..i64::from(frame.ticks)).map(|tick| frame.first_us + tick * 1_000_000))
+            .collect();
+        made.sort_unstable();
+        made
     }
 
     /// Every series as it is declared at the start of a session.
@@ -217,6 +250,7 @@ fn updates_of(command_id: &str, at_us: i64) -> Vec<wire::CommandUpdate> {
         code: "simulated".to_owned(),
         detail: "this host only simulates".to_owned(),
         result: None::<finished::Result>,
+        receipt: None,
     };
     let steps = [
         command_update::Kind::Received(wire::Received {}),
@@ -239,7 +273,7 @@ mod tests {
 
     #[test]
     fn what_is_acknowledged_is_remembered_and_sent_no_more() {
-        let mut history = History::new(7, 12);
+        let mut history = History::new(7, 12, Values::Plain);
         for second in 0..3 {
             history.sample(second * 1_000_000, 1);
         }
@@ -251,15 +285,32 @@ mod tests {
     }
 
     #[test]
+    fn a_killed_host_sends_again_what_it_forgot_was_acknowledged() {
+        let mut history = History::new(7, 12, Values::Plain);
+        for second in 0..4 {
+            history.sample(second * 1_000_000, 1);
+        }
+        history.acknowledge(&ack(7, 1, 3));
+        history.reopen(2);
+        let waiting = history.to_send(&BTreeSet::new(), 10);
+        assert_eq!(waiting.iter().map(|frame| frame.seq).collect::<Vec<_>>(), [2, 3, 4]);
+        assert_eq!(history.sample(4_000_000, 1), 5 + SEQUENCES_OF_A_LIFE);
+        history.acknowledge(&ack(7, 2, 4));
+        history.reopen(9);
+        assert_eq!(history.made_us(), [0, 1, 2, 3, 4].map(|second| second * 1_000_000));
+        assert!(history.strange_acknowledgements().is_empty());
+    }
+
+    #[test]
     fn acknowledgements_of_nothing_are_noticed() {
-        let mut history = History::new(7, 12);
+        let mut history = History::new(7, 12, Values::Plain);
         history.acknowledge(&ack(7, 5, 5));
         assert_eq!(history.strange_acknowledgements(), [5]);
     }
 
     #[test]
     fn a_command_is_started_once_however_often_it_comes() {
-        let mut history = History::new(7, 12);
+        let mut history = History::new(7, 12, Values::Plain);
         assert_eq!(history.deliver("c", 1).len(), 3);
         history.acknowledge_command(&wire::CommandAck { command_id: "c".into(), seq: 2 });
         assert_eq!(history.deliver("c", 2).len(), 1);

@@ -15,6 +15,7 @@ use ring::digest::{SHA256, digest};
 use super::{
     history::History,
     identity::{Identity, enrol_with},
+    values::Values,
 };
 use crate::control_plane::ControlPlane;
 
@@ -35,6 +36,14 @@ impl Host {
     /// # Errors
     /// When the control plane refuses.
     pub async fn enrol(control_plane: &ControlPlane, name: &str, series: u32) -> Result<Self> {
+        Self::enrol_valued(control_plane, name, series, Values::Plain).await
+    }
+
+    /// The same for a host with values of its own.
+    ///
+    /// # Errors
+    /// When the control plane refuses.
+    pub async fn enrol_valued(control_plane: &ControlPlane, name: &str, series: u32, values: Values) -> Result<Self> {
         let created = control_plane.join_token(Some(name)).await?;
         let token = created["token"].as_str().context("a token")?;
         let (address, pin) = (control_plane.address(), control_plane.ca_pin());
@@ -43,7 +52,7 @@ impl Host {
             server_id: identity.server_id.clone(),
             identity: tokio::sync::Mutex::new(identity),
             name: name.to_owned(),
-            history: Mutex::new(History::new(now_us().unsigned_abs(), series)),
+            history: Mutex::new(History::new(now_us().unsigned_abs(), series, values)),
             generation: AtomicU64::new(0),
             online: AtomicBool::new(false),
         })
@@ -55,7 +64,7 @@ impl Host {
             name: self.name.clone(),
             identity: tokio::sync::Mutex::new(self.identity.lock().await.clone()),
             server_id: self.server_id.clone(),
-            history: Mutex::new(History::new(now_us().unsigned_abs(), 1)),
+            history: Mutex::new(History::new(now_us().unsigned_abs(), 1, Values::Plain)),
             generation: AtomicU64::new(0),
             online: AtomicBool::new(false),
         }

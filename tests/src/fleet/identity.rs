@@ -88,7 +88,7 @@ impl Identity {
     /// The refusal, as the control plane worded it.
     pub async fn renew(&mut self, address: SocketAddr) -> Result<()> {
         let channel = self.channel(address).await?;
-        let request = wire::RenewRequest { csr_der: certificate_request(&self.key)? };
+        let request = wire::RenewRequest { csr_der: certificate_request(&self.key)?, ..wire::RenewRequest::default() };
         let renewed = EnrollServiceClient::new(channel).renew(request).await?.into_inner();
         let identity = renewed.identity.context("an identity")?;
         self.chain = chain_of(&identity);

@@ -38,7 +38,6 @@ pub enum Ended {
 
 /// Keeps a stream, dialling again whenever it breaks, until it is dropped or the host is retired.
 pub(super) async fn keep(host: Arc<Host>, address: SocketAddr, pace: Pace, mut order: watch::Receiver<Order>) {
-    let own_part = Duration::from_millis(u64::from(host.server_id().bytes().last().unwrap_or(0)));
     let mut clock = tokio::time::interval(pace.period);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -51,8 +50,12 @@ pub(super) async fn keep(host: Arc<Host>, address: SocketAddr, pace: Pace, mut o
             return;
         }
         host.set_online(false);
-        tokio::time::sleep(REDIAL + own_part).await;
+        tokio::time::sleep(redial_pause(&host)).await;
     }
+}
+
+pub(super) fn redial_pause(host: &Host) -> Duration {
+    REDIAL + Duration::from_millis(u64::from(host.server_id().bytes().last().unwrap_or(0)))
 }
 
 /// One stream from Hello to its end.

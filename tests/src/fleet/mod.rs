@@ -19,7 +19,9 @@
 mod history;
 mod host;
 mod identity;
+mod life;
 mod link;
+mod values;
 mod verify;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -28,10 +30,12 @@ use anyhow::{Result, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::{sync::watch, task::JoinSet};
 
-pub use history::{History, series_value};
+pub use history::History;
 pub use host::{Host, now_us};
 pub use identity::{Identity, channel, enrol_with};
+pub use life::{HostClock, Life};
 pub use link::{Ended, Session, envelope_of};
+pub use values::{Values, mixed, series_value};
 pub use verify::Stored;
 
 use crate::{control_plane::ControlPlane, wait};

@@ -1,8 +1,16 @@
 //! Whether the control plane has what its hosts were told it has, once each and unaltered.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
+use muster::metrics::block::{self, Directories};
+use muster_shared::{
+    metric::{self, Series, SeriesId},
+    wire,
+};
 use sqlx::Row as _;
 
 use super::host::Host;
@@ -23,16 +31,28 @@ pub(super) async fn verify(hosts: &[Arc<Host>], database: &ScratchDatabase) -> R
     let mut stored = Stored::default();
     let mut frames = all_frames(database).await?;
     let updates = all_updates(database).await?;
+    let is_missing = |host: &Arc<Host>| {
+        let history = host.history();
+        let kept = frames.get(&(host.server_id().to_owned(), history.epoch()));
+        history.acknowledged().keys().any(|seq| kept.is_none_or(|kept| !kept.contains_key(seq)))
+    };
+    // Whose hour is over is in a block.
+    let sealed = if hosts.iter().any(is_missing) { sealed_samples(database).await? } else { HashMap::new() };
     for host in hosts {
         let history = host.history();
         let strange = history.strange_acknowledgements();
         ensure!(strange.is_empty(), "{}: acknowledged but never sent: {strange:?}", host.name());
         let kept = frames.remove(&(host.server_id().to_owned(), history.epoch())).unwrap_or_default();
         for (seq, frame) in history.acknowledged() {
-            let (payload, first_us) = kept.get(seq).with_context(|| format!("{}: frame {seq} is lost", host.name()))?;
+            stored.ticks += u64::from(frame.ticks);
+            let Some((payload, first_us)) = kept.get(seq) else {
+                let samples = sealed.get(host.server_id());
+                let is_sealed = samples.is_some_and(|samples| holds(samples, &history.declarations(), frame));
+                ensure!(is_sealed, "{}: frame {seq} is lost", host.name());
+                continue;
+            };
             ensure!(*payload == frame.payload, "{}: frame {seq} is not what was sent", host.name());
             ensure!(*first_us == frame.first_us, "{}: frame {seq} is stored under another time", host.name());
-            stored.ticks += u64::from(frame.ticks);
         }
         let unknown = |seq: &&u64| !history.acknowledged().contains_key(*seq) && !history.waiting().contains_key(*seq);
         if let Some(seq) = kept.keys().find(unknown) {
@@ -61,6 +81,42 @@ async fn all_frames(database: &ScratchDatabase) -> Result<BTreeMap<(String, u64)
         ensure!(earlier.is_none(), "frame {seq} of {server} is stored twice");
     }
     Ok(frames)
+}
+
+/// One server's samples by series and microseconds since the epoch.
+type Samples = HashMap<(Series, i64), i64>;
+
+/// Samples of raw blocks, by server. A moment of a series that is stored twice is an error.
+async fn sealed_samples(database: &ScratchDatabase) -> Result<HashMap<String, Samples>> {
+    let mut sealed = HashMap::<String, Samples>::new();
+    let query = "SELECT server_id, checksum, payload FROM metric_blocks WHERE resolution = 1";
+    for row in database.rows(query).await? {
+        let (server, checksum, payload): (String, i64, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let samples = sealed.entry(server.clone()).or_default();
+        let content = (&payload[..], u32::try_from(checksum)?);
+        for (series, cells) in block::select::<1>(content, &mut Directories::default(), |_| true)? {
+            for (at_us, [value]) in cells {
+                let earlier = samples.insert((series.clone(), at_us), value);
+                ensure!(earlier.is_none(), "a sample of {server} at {at_us} is in two blocks");
+            }
+        }
+    }
+    Ok(sealed)
+}
+
+/// Whether every value of `frame` is among `samples`.
+fn holds(samples: &Samples, declarations: &[wire::SeriesDeclaration], frame: &wire::Frame) -> bool {
+    let Ok(columns) = metric::decode(frame.encoding(), &frame.payload) else { return false };
+    let series = |id: &SeriesId| {
+        let declared = declarations.iter().find(|declared| declared.id == *id)?;
+        Series::try_from(declared.clone()).ok()
+    };
+    columns.values.iter().all(|(id, values)| {
+        series(id).is_some_and(|series| {
+            let mut points = columns.ticks_us.iter().zip(values);
+            points.all(|(at_us, value)| value.is_none() || samples.get(&(series.clone(), *at_us)) == value.as_ref())
+        })
+    })
 }
 
 /// Sequences of stored updates by command, ascending.

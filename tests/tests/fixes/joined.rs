@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use http::Method;
 use muster_tests::{
     control_plane::{ControlPlane, Settings},
+    entered::join_with_login,
     lab::{LabServer, Network, Release, Sudo, Variant},
     patience::SOON,
     rest::Event,
@@ -31,13 +31,8 @@ impl Joined {
         server.stand_in_for_the_internet().await?;
         server.add_user("deploy", PASSWORD, Sudo::No).await?;
         let control_plane = Settings::new().reached_from(&network).start().await?;
-        let joined = control_plane.join_allowing(&server, families).await?;
-        let id = joined["id"].as_str().context("an id")?.to_owned();
-        let login = json!({
-            "ssh_username": "deploy", "ssh_password": PASSWORD, "ipv4_address": server.address().to_string(),
-        });
-        let patched = control_plane.rest().call(Method::PATCH, &format!("/api/v1/vms/{id}"), Some(&login)).await?;
-        ensure!(patched.status.is_success(), "{}", patched.text);
+        let login = json!({ "ssh_username": "deploy", "ssh_password": PASSWORD });
+        let id = join_with_login(&control_plane, &server, families, login).await?;
         Ok(Self { control_plane, server, id })
     }
 

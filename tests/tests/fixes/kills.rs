@@ -125,6 +125,9 @@ async fn kills(server: u64, count: u64) -> Result<Ends> {
         // Each time another moment, evenly over all of them.
         let moment = Duration::from_millis((kill * 37 + server * 101) % MOMENTS_MS);
         joined.survive(victim, moment, &mut ends).await?;
+        if (kill + 1) % 20 == 0 {
+            println!("server {server}: {} of {count} kills", kill + 1);
+        }
     }
     Ok(ends)
 }
