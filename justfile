@@ -14,7 +14,7 @@ build:
 quickstart *arguments:
     packaging/quickstart {{ arguments }}
 
-# Every bench in full, or the named ones: just bench agent fleet list
+# Every bench in full, or the named ones: just bench agent fleet list codec
 bench *names:
     tests/bench {{ names }}
 
@@ -32,15 +32,16 @@ deny:
 
 # Holds the whole API to its own document with many more requests than tests/run makes up, on both databases.
 schemathesis:
-    MUSTER_TESTS_FEATURES=muster-tests/schemathesis,muster-tests/trial tests/run --profile long -E 'binary(schemathesis)'
+    MUSTER_TESTS_FEATURES=muster-tests/schemathesis tests/run --profile long -E 'binary(schemathesis)'
 
 # No lock-out: at least 200 broken changes on eight real servers, about half an hour. Seeded by MUSTER_LOCKOUT_SEED.
 lockout:
     MUSTER_LOCKOUT_RUNS=208 MUSTER_LOCKOUT_SERVERS=8 tests/run --profile long --no-capture -E 'test(whatever_breaks_the_way_in)'
 
-# Suites that have not passed as a whole yet.
-trial:
-    MUSTER_TESTS_FEATURES=muster-tests/trial tests/run --profile long -E 'binary(schemathesis)'
+# Every sample once: 1,000 simulated agents with 250 series for 20 minutes, links that drop, both sides killed by chance;
+# about three quarters of an hour. Seeded by MUSTER_SOAK_SEED.
+soak agents="1000" seconds="1200" kills="8":
+    MUSTER_SOAK_AGENTS={{ agents }} MUSTER_SOAK_SECONDS={{ seconds }} MUSTER_SOAK_KILLS={{ kills }} MUSTER_SOAK_SPEED=1 MUSTER_SOAK_SEALING=30 tests/run --profile long --no-capture -E 'binary(soak)'
 
 # Pictures of every page of the dashboard at both widths, into docs/screens.
 screens:
