@@ -244,9 +244,9 @@ impl Commands {
     ///
     /// # Errors
     /// [`Error`] when the store fails: then nothing may be acknowledged.
-    pub async fn record<'a>(
+    pub async fn record(
         &self,
-        from: impl Into<Reporter<'a>>,
+        from: impl Into<Reporter>,
         id: CommandId,
         update: &Update,
         now_us: i64,

@@ -1,5 +1,7 @@
 //! The host's receipt for a command's end: judged once, when it arrives, and kept with what it takes to judge it again.
 
+use std::sync::Arc;
+
 use muster_shared::{
     command::{CommandState, Envelope},
     id::ServerId,
@@ -14,22 +16,22 @@ use serde_json::{Value, json};
 use super::Finished;
 
 /// Who reports: the server that the stream's certificate names.
-#[derive(Debug, Clone, Copy)]
-pub struct Reporter<'a> {
+#[derive(Debug, Clone)]
+pub struct Reporter {
     pub server: ServerId,
     /// `None` where nobody showed one, as in tests of the store.
-    pub certificate: Option<&'a PeerCertificate>,
+    pub certificate: Option<Arc<PeerCertificate>>,
 }
 
-impl From<ServerId> for Reporter<'_> {
+impl From<ServerId> for Reporter {
     fn from(server: ServerId) -> Self {
         Self { server, certificate: None }
     }
 }
 
-impl<'a> From<&'a PeerCertificate> for Reporter<'a> {
-    fn from(certificate: &'a PeerCertificate) -> Self {
-        Self { server: certificate.server_id, certificate: Some(certificate) }
+impl From<&Arc<PeerCertificate>> for Reporter {
+    fn from(certificate: &Arc<PeerCertificate>) -> Self {
+        Self { server: certificate.server_id, certificate: Some(Arc::clone(certificate)) }
     }
 }
 
@@ -92,9 +94,9 @@ impl NoProof {
 ///
 /// # Errors
 /// [`NoProof`]: the end counts all the same, but is on record without a proof.
-pub fn judge(envelope: &Envelope, finished: &Finished, from: &Reporter<'_>) -> Result<Receipt, NoProof> {
+pub fn judge(envelope: &Envelope, finished: &Finished, from: &Reporter) -> Result<Receipt, NoProof> {
     let sent = finished.receipt.as_ref().ok_or(NoProof::Missing)?;
-    let key = from.certificate.and_then(|certificate| certificate.receipt_key).ok_or(NoProof::NoKey)?;
+    let key = from.certificate.as_ref().and_then(|certificate| certificate.receipt_key).ok_or(NoProof::NoKey)?;
     let receipt = receipt::verify(&sent.signed(), &key)?;
     let command_sha256 = receipt::sha256(&wire::CommandEnvelope::from(envelope).encode_to_vec());
     if receipt.server_id != from.server {
@@ -111,8 +113,8 @@ pub fn judge(envelope: &Envelope, finished: &Finished, from: &Reporter<'_>) -> R
 /// What a command's end is on record as: how it ended, and the receipt with the certificate that vouches for its key, or
 /// why there is none.
 #[must_use]
-pub fn on_record(finished: &Finished, from: &Reporter<'_>, judged: &Result<Receipt, NoProof>) -> Value {
-    match (judged, &finished.receipt, from.certificate) {
+pub fn on_record(finished: &Finished, from: &Reporter, judged: &Result<Receipt, NoProof>) -> Value {
+    match (judged, &finished.receipt, &from.certificate) {
         (Ok(receipt), Some(sent), Some(certificate)) => json!({
             "outcome": receipt.state.as_str(),
             "code": receipt.code,

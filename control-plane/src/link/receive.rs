@@ -126,7 +126,7 @@ impl HostStream {
             Ok((id, update)) => {
                 let (commands, now_us) = (&self.context.commands, self.context.clock.now_us());
                 let certificate = Arc::clone(&self.certificate);
-                let recorded = self.insist(|| commands.record(&*certificate, id, &update, now_us)).await;
+                let recorded = self.insist(|| commands.record(&certificate, id, &update, now_us)).await;
                 if matches!(recorded, Some(Recorded::Unknown | Recorded::Foreign)) {
                     metrics::counter!("muster_link_updates_refused_total").increment(1);
                     tracing::warn!(%server, command = %id, "update for a command this server was not given");

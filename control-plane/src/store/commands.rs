@@ -6,42 +6,11 @@ use muster_shared::{
 };
 use sqlx::any::AnyRow;
 
-use super::{
-    Result, Store, StoreError, Tx,
-    power::{await_target, mark_stopping},
-    rows::Columns as _,
+use super::{Result, Store, StoreError, Tx, rows::Columns as _};
+use crate::{
+    audit::Record,
+    commands::{Cancelled, Command, CommandFilter, Update},
 };
-use crate::access::{Act, Actor};
-use crate::audit::{Action, Record};
-use crate::commands::{
-    Cancelled, Command, CommandFilter, CommandResult, Finished, ReceiptStanding, Reporter, Step, Update, awaits_target,
-    judge, next_state, on_record, powers_off,
-};
-
-/// How claiming a command ended.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Claim {
-    /// It is the claimant's until the lease runs out.
-    Taken(Box<Command>),
-    /// Another session holds it, and its lease runs.
-    HeldByAnother,
-    /// It was received, ended or is being cancelled meanwhile.
-    NoLongerWaiting,
-}
-
-/// What became of a reported step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RecordOutcome {
-    Stored {
-        org_id: OrgId,
-    },
-    Duplicate {
-        org_id: OrgId,
-    },
-    Unknown,
-    /// The command is another server's.
-    Foreign,
-}
 
 /// A command that ended without its host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +20,7 @@ pub struct EndedCommand {
     pub server_id: ServerId,
 }
 
+/// A query for whole commands; [`command`] reads its rows.
 macro_rules! select_command {
     ($rest:literal) => {
         concat!(
@@ -61,45 +31,9 @@ macro_rules! select_command {
     };
 }
 
-/// How often a step is decided on anew when the command changes meanwhile.
-const ATTEMPTS: usize = 8;
+pub(super) use select_command;
 
 impl Store {
-    /// Keeps a new command; answers false when its server has `max_unfinished` already.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn insert_command(&self, command: &Command, max_unfinished: u32, record: &Record) -> Result<bool> {
-        let mut tx = self.begin().await?;
-        let body = serde_json::to_string(&command.body).map_err(|_| StoreError::Unreadable { column: "body" })?;
-        let done = sqlx::query(
-            "INSERT INTO commands (id, org_id, server_id, kind, body, state, code, detail, created_by, \
-             created_at_us, expires_at_us, target_server_id) \
-             SELECT $1, s.org_id, s.id, $4, $5, $6, '', '', $7, $8, $9, $11 FROM servers s \
-             WHERE s.org_id = $2 AND s.id = $3 AND s.deleted_at_us IS NULL \
-             AND (SELECT COUNT(*) FROM commands c WHERE c.server_id = $3 AND c.finished_at_us IS NULL) < $10",
-        )
-        .bind(command.id.to_string())
-        .bind(command.org_id.to_string())
-        .bind(command.server_id.to_string())
-        .bind(command.body.kind())
-        .bind(body)
-        .bind(command.state.as_str())
-        .bind(command.created_by.to_string())
-        .bind(command.created_at_us)
-        .bind(command.expires_at_us)
-        .bind(i64::from(max_unfinished))
-        .bind(command.body.target().map(|target| target.to_string()))
-        .execute(&mut *tx)
-        .await?;
-        if done.rows_affected() == 0 {
-            return Ok(false);
-        }
-        self.append_audit(&mut tx, record).await?;
-        tx.commit().await?;
-        Ok(true)
-    }
-
     /// The command `id`.
     ///
     /// # Errors
@@ -181,46 +115,6 @@ impl Store {
         rows.iter().map(|row| row.parsed("id")).collect()
     }
 
-    /// Claims one command for `lease_owner` until `lease_until_us`, where nobody else has it.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn claim_command(
-        &self,
-        server: ServerId,
-        id: CommandId,
-        lease_owner: &str,
-        now_us: i64,
-        lease_until_us: i64,
-    ) -> Result<Claim> {
-        let mut tx = self.begin().await?;
-        let done = sqlx::query(
-            "UPDATE commands SET state = 'sent', lease_owner = $3, lease_expires_at_us = $5, \
-             sent_at_us = COALESCE(sent_at_us, $4) WHERE server_id = $1 AND id = $2 AND expires_at_us > $4 \
-             AND cancel_requested_at_us IS NULL \
-             AND (state = 'queued' OR (state = 'sent' AND lease_expires_at_us <= $4))",
-        )
-        .bind(server.to_string())
-        .bind(id.to_string())
-        .bind(lease_owner)
-        .bind(now_us)
-        .bind(lease_until_us)
-        .execute(&mut *tx)
-        .await?;
-        let row = sqlx::query(select_command!("WHERE server_id = $1 AND id = $2"))
-            .bind(server.to_string())
-            .bind(id.to_string())
-            .fetch_optional(&mut *tx)
-            .await?;
-        tx.commit().await?;
-        let Some(found) = row.as_ref().map(command).transpose()? else { return Ok(Claim::NoLongerWaiting) };
-        Ok(match (done.rows_affected(), found.state) {
-            (1, _) => Claim::Taken(Box::new(found)),
-            (_, CommandState::Sent) if found.cancel_requested_at_us.is_none() => Claim::HeldByAnother,
-            _ => Claim::NoLongerWaiting,
-        })
-    }
-
     /// Commands of `server` that are to be cancelled on the host.
     ///
     /// # Errors
@@ -271,79 +165,6 @@ impl Store {
         self.append_audit(&mut tx, record).await?;
         tx.commit().await?;
         Ok(outcome)
-    }
-
-    /// Stores a step that a server reported, once, and moves its command on. The end goes on record with its receipt.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn record_update(
-        &self,
-        from: &Reporter<'_>,
-        id: CommandId,
-        update: &Update,
-        now_us: i64,
-    ) -> Result<RecordOutcome> {
-        for _ in 0..ATTEMPTS {
-            let mut tx = self.begin().await?;
-            let row =
-                sqlx::query(select_command!("WHERE id = $1")).bind(id.to_string()).fetch_optional(&mut *tx).await?;
-            let Some(row) = row else { return Ok(RecordOutcome::Unknown) };
-            let found = command(&row)?;
-            let (org_id, state, body) = (found.org_id, found.state, &found.body);
-            if found.server_id != from.server {
-                return Ok(RecordOutcome::Foreign);
-            }
-            if !insert_update(&mut tx, id, update, now_us).await? {
-                return Ok(RecordOutcome::Duplicate { org_id });
-            }
-            let moved = match &update.step {
-                Step::Finished(end) if awaits_target(body, &update.step) => {
-                    state.is_final() || await_target(&mut tx, id, state, (&end.code, &end.detail), now_us).await?
-                }
-                step => move_on(&mut tx, id, state, step, now_us).await?,
-            };
-            if powers_off(body, &update.step) {
-                mark_stopping(&mut tx, from.server, now_us).await?;
-            }
-            if moved {
-                if let Step::Finished(end) = &update.step
-                    && next_state(state, &update.step).is_some()
-                {
-                    self.record_end(&mut tx, &found, end, from, now_us).await?;
-                }
-                tx.commit().await?;
-                return Ok(RecordOutcome::Stored { org_id });
-            }
-        }
-        Err(sqlx::Error::PoolTimedOut.into())
-    }
-
-    /// Puts on record how a host ended `command`, as the last step before the commit.
-    async fn record_end(
-        &self,
-        tx: &mut Tx,
-        command: &Command,
-        end: &Finished,
-        from: &Reporter<'_>,
-        now_us: i64,
-    ) -> Result<()> {
-        let judged = judge(&command.envelope(), end, from);
-        if let Err(why) = &judged
-            && why.is_false()
-        {
-            metrics::counter!("muster_commands_false_receipts_total").increment(1);
-            tracing::warn!(server = %from.server, command = %command.id, %why, "a command's receipt does not prove its end");
-        }
-        let standing = serde_json::to_string(&ReceiptStanding::of(&judged));
-        sqlx::query("UPDATE commands SET receipt = $2 WHERE id = $1")
-            .bind(command.id.to_string())
-            .bind(standing.map_err(|_| StoreError::Unreadable { column: "receipt" })?)
-            .execute(&mut **tx)
-            .await?;
-        let act = Act { actor: Actor::Host(Some(from.server)), ..Act::of_system(command.org_id, now_us) };
-        let record = Record::new(&act, Action::CommandFinished, command.id, command.body.kind());
-        self.append_audit(tx, &record.after(on_record(end, from, &judged))).await
     }
 
     /// Ends commands that nobody will report on any more: those that never left at their expiry as expired, the others
@@ -414,70 +235,12 @@ pub(super) async fn requeue_commands(tx: &mut Tx, lease_owner: &str) -> Result<u
     Ok(done.rows_affected())
 }
 
-async fn insert_update(tx: &mut Tx, id: CommandId, update: &Update, now_us: i64) -> Result<bool> {
-    let body = serde_json::to_string(update).map_err(|_| StoreError::Unreadable { column: "body" })?;
-    let done = sqlx::query(
-        "INSERT INTO command_updates (command_id, seq, at_us, body, stored_at_us) VALUES ($1, $2, $3, $4, $5) \
-         ON CONFLICT DO NOTHING",
-    )
-    .bind(id.to_string())
-    .bind(update.seq.cast_signed())
-    .bind(update.at_us)
-    .bind(body)
-    .bind(now_us)
-    .execute(&mut **tx)
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// Moves a command in `state` on by `step`; answers false when it is in another state meanwhile.
-async fn move_on(tx: &mut Tx, id: CommandId, state: CommandState, step: &Step, now_us: i64) -> Result<bool> {
-    let Some(next) = next_state(state, step) else { return Ok(true) };
-    let finished = match step {
-        Step::Finished(finished) => Some(finished),
-        _ => None,
-    };
-    // Times are the control plane's own: a host's clock may be wrong.
-    let done = sqlx::query(
-        "UPDATE commands SET state = $3, code = COALESCE($4, code), detail = COALESCE($5, detail), \
-         result = COALESCE($6, result), started_at_us = CASE WHEN $3 = 'started' THEN $7 ELSE started_at_us END, \
-         finished_at_us = CASE WHEN $8 = 1 THEN $7 ELSE finished_at_us END, lease_owner = NULL, \
-         lease_expires_at_us = NULL WHERE id = $1 AND state = $2",
-    )
-    .bind(id.to_string())
-    .bind(state.as_str())
-    .bind(next.as_str())
-    .bind(finished.map(|finished| finished.code.as_str()))
-    .bind(finished.map(|finished| finished.detail.as_str()))
-    .bind(result_json(finished)?)
-    .bind(now_us)
-    .bind(i64::from(next.is_final()))
-    .execute(&mut **tx)
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-fn result_json(finished: Option<&Finished>) -> Result<Option<String>> {
-    match finished.and_then(|finished| finished.result.as_ref()) {
-        Some(CommandResult::Facts(json)) => Ok(Some(json.clone())),
-        Some(CommandResult::Change(report)) => {
-            serde_json::to_string(report).map(Some).map_err(|_| StoreError::Unreadable { column: "result" })
-        }
-        Some(CommandResult::Reboot(report)) => {
-            serde_json::to_string(report).map(Some).map_err(|_| StoreError::Unreadable { column: "result" })
-        }
-        Some(CommandResult::Preflight(report)) => {
-            serde_json::to_string(report).map(Some).map_err(|_| StoreError::Unreadable { column: "result" })
-        }
-        None => Ok(None),
-    }
-}
-
 fn from_json<T: serde::de::DeserializeOwned>(text: &str, column: &'static str) -> Result<T> {
     serde_json::from_str(text).map_err(|_| StoreError::Unreadable { column })
 }
 
-fn command(row: &AnyRow) -> Result<Command> {
+/// The command in a row of [`select_command`].
+pub(super) fn command(row: &AnyRow) -> Result<Command> {
     let result: Option<&str> = row.value("result")?;
     Ok(Command {
         id: row.parsed("id")?,

@@ -13,6 +13,8 @@ mod audit;
 mod block_retention;
 mod blocks;
 mod certificates;
+mod command_changes;
+mod command_queue;
 mod commands;
 mod containers;
 mod declared;
@@ -61,7 +63,8 @@ pub use agents::{SessionClaim, SessionOutcome};
 pub use audit::AuditFilter;
 pub use blocks::{BlockKey, BlockRow, PoisonFrame, Resolution, Sealing};
 pub use certificates::{CertificateStanding, IssuedCertificate};
-pub use commands::{Claim, EndedCommand, RecordOutcome};
+pub use command_changes::{Claim, RecordOutcome};
+pub use commands::EndedCommand;
 pub use enrollment::{Enrolled, Enrolment, Joined};
 pub use environments::EnvironmentCounts;
 pub use error::StoreError;
@@ -90,6 +93,7 @@ use std::{
 use sqlx::{AnyPool, Connection as _, Transaction, any::AnyPoolOptions};
 use tokio::sync::OnceCell;
 
+use self::command_queue::CommandQueue;
 use crate::audit::AuditSigner;
 
 /// Connections that read SQLite; it has one that writes.
@@ -114,6 +118,8 @@ struct Inner {
     audit_signer: OnceCell<AuditSigner>,
     /// Whether frames that are stored wait for an engine.
     forwards: AtomicBool,
+    /// Changes of commands that wait for the transaction that is written.
+    commands: CommandQueue,
 }
 
 type Tx = Transaction<'static, sqlx::Any>;
@@ -145,8 +151,8 @@ impl Store {
                 (pool.clone(), pool)
             }
         };
-        let (audit_signer, forwards) = (OnceCell::new(), AtomicBool::new(false));
-        Ok(Self { inner: Arc::new(Inner { dialect: url.dialect(), write, read, audit_signer, forwards }) })
+        let (audit_signer, forwards, commands) = (OnceCell::new(), AtomicBool::new(false), CommandQueue::default());
+        Ok(Self { inner: Arc::new(Inner { dialect: url.dialect(), write, read, audit_signer, forwards, commands }) })
     }
 
     /// Signs the ends of audit chains with `signer` from now on; the first one given stays.

@@ -15,13 +15,13 @@ fn signer() -> ReceiptSigner {
     ReceiptSigner::from_pkcs8(&ReceiptSigner::generate_pkcs8().expect("randomness")).expect("a fresh key")
 }
 
-fn certificate(server: ServerId, key: Option<&ReceiptKey>) -> PeerCertificate {
+fn certificate(server: ServerId, key: Option<&ReceiptKey>) -> Arc<PeerCertificate> {
     let (certificate, pkcs8) = CertificateAuthority::generate("test.internal", NOW_US).expect("randomness");
     let authority = CertificateAuthority::from_stored("test.internal", certificate, &pkcs8).expect("just made");
     let public_key = PublicKey::from_request(&test_request()).expect("a request");
     let life = Duration::from_secs(3600);
     let issued = authority.issue_agent(&public_key, server, key, life, NOW_US).expect("signed");
-    PeerCertificate::parse(&issued.chain[0], "test.internal").expect("an identity")
+    Arc::new(PeerCertificate::parse(&issued.chain[0], "test.internal").expect("an identity"))
 }
 
 fn envelope(server_id: ServerId) -> Envelope {
@@ -72,7 +72,7 @@ fn an_end_that_the_host_signed_is_proven_and_anything_else_is_named() {
     let (signer, server) = (signer(), ServerId::generate());
     let envelope = envelope(server);
     let certificate = certificate(server, Some(&signer.public_key()));
-    let judged = |finished, from: Reporter<'_>| judge(&envelope, &read(finished), &from);
+    let judged = |finished, from: Reporter| judge(&envelope, &read(finished), &from);
     let good = || ended(&signer, &envelope);
 
     let proven = judged(good(), (&certificate).into()).expect("proven");

@@ -28,7 +28,7 @@ mod ssh_keys;
 use std::sync::{Arc, Mutex};
 
 use muster_shared::{
-    id::{ApiTokenId, OrgId, ServerId, UserId},
+    id::{ApiTokenId, CommandId, OrgId, ServerId, UserId},
     sign::CommandSigner,
 };
 use secrecy::SecretString;
@@ -60,7 +60,7 @@ pub(crate) struct Fleet {
     pub(crate) events: Events,
     pub(crate) servers: Servers,
     pub(super) ssh_keys: SshKeyPairs,
-    pub(super) commands: Commands,
+    pub(crate) commands: Commands,
     pub(super) projects: Projects,
     pub(super) environments: Environments,
     pub(super) quotas: Quotas,
@@ -124,7 +124,7 @@ impl Fleet {
     }
 
     /// What the organisation's owner does at [`NOW_US`].
-    pub(super) fn act(&self) -> Act {
+    pub(crate) fn act(&self) -> Act {
         self.act_at(NOW_US)
     }
 
@@ -141,7 +141,7 @@ impl Fleet {
     }
 
     /// What is on record of something, newest first.
-    pub(super) async fn recorded_of(&self, id: impl ToString) -> Vec<String> {
+    pub(crate) async fn recorded_of(&self, id: impl ToString) -> Vec<String> {
         let filter = AuditFilter { resource_id: Some(id.to_string()), limit: 100, ..AuditFilter::default() };
         let entries = self.store.list_audit(self.org, &filter).await.expect("read");
         entries.into_iter().map(|entry| entry.action).collect()
@@ -192,6 +192,15 @@ impl Fleet {
 }
 
 impl Store {
+    /// Makes a command's row one that this version can't read.
+    pub(crate) async fn spoil_command(&self, id: CommandId) {
+        sqlx::query("UPDATE commands SET body = 'of a later version' WHERE id = $1")
+            .bind(id.to_string())
+            .execute(self.write())
+            .await
+            .expect("spoilt");
+    }
+
     /// Makes a server's row one that this version can't read.
     pub(crate) async fn spoil_agent_status(&self, server: ServerId) {
         sqlx::query("UPDATE servers SET agent_status = 'of a later version' WHERE id = $1")
