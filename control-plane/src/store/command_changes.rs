@@ -25,7 +25,7 @@ const ATTEMPTS: usize = 8;
 
 /// One change of one command.
 #[derive(Debug, Clone)]
-pub enum CommandChange {
+pub(super) enum CommandChange {
     /// A new command, unless its server has `max_unfinished` already.
     Insert { command: Box<Command>, max_unfinished: u32, record: Box<Record> },
     /// A session's claim until `lease_until_us`.
@@ -47,7 +47,7 @@ impl CommandChange {
 
 /// What became of a change.
 #[derive(Debug)]
-pub enum CommandChanged {
+pub(super) enum CommandChanged {
     /// Of [`CommandChange::Insert`]: false when too many wait.
     Inserted(bool),
     /// Of [`CommandChange::Claim`].

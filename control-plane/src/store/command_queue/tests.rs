@@ -44,7 +44,9 @@ impl<T: Send + 'static> Gathered<T> {
     }
 }
 
-fn submit(fleet: &Fleet, server: ServerId, id: CommandId) -> impl Future<Output = Result<Command, Error>> + use<> {
+type Submitted = std::result::Result<Command, Error>;
+
+fn submit(fleet: &Fleet, server: ServerId, id: CommandId) -> impl Future<Output = Submitted> + use<> {
     let (commands, act) = (fleet.commands.clone(), fleet.act());
     async move { commands.submit_as(&act, id, server, CommandBody::RefreshFacts, DEFAULT_TTL_US).await }
 }
