@@ -196,7 +196,7 @@ async fn turning_the_key_survives_death_at_every_await() {
             }
             deaths += 1;
         }
-        assert!(deaths > 2 * SEALED_COLUMNS.len(), "{deaths}");
+        assert!(deaths >= SEALED_COLUMNS.len(), "it died {deaths} times only");
     })
     .await;
 }
