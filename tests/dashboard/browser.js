@@ -11,7 +11,8 @@ const FLAGS = [
 /** For whatever should be at once: an end to waiting in vain on a machine that is very busy. */
 export const SOON = Number(process.env.MUSTER_TEST_PATIENCE_MS ?? 60_000);
 export const OWNER_PASSWORD = "correct horse battery";
-const WIDTHS = { wide: { width: 1440, height: 900 }, phone: { width: 390, height: 844 } };
+/** A phone's browser has no scroll bar that takes room, and fingers. */
+const SIZES = { wide: { viewport: { width: 1440, height: 900 } }, phone: { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true } };
 
 /** `ip` with these arguments, in this scenario's own network. */
 const ip = (line) => execFileSync("ip", line.split(" "));
@@ -63,7 +64,7 @@ export async function scenario(name, run) {
   try {
     const open = async ({ size = "wide", scheme = "light", state } = {}) => {
       const context = await browser.newContext({
-        viewport: WIDTHS[size], colorScheme: scheme, ignoreHTTPSErrors: true, reducedMotion: "reduce", storageState: state,
+        ...SIZES[size], colorScheme: scheme, ignoreHTTPSErrors: true, reducedMotion: "reduce", storageState: state,
         permissions: ["clipboard-read", "clipboard-write"],
       });
       const page = await context.newPage();

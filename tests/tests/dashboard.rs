@@ -322,6 +322,11 @@ async fn without_the_control_plane_the_page_says_so_and_goes_on_by_itself() -> R
 }
 
 #[tokio::test]
+async fn no_page_jumps_while_it_loads() -> Result<()> {
+    with_an_agent("steady").await
+}
+
+#[tokio::test]
 async fn a_page_goes_on_by_itself_when_its_machine_changes_networks() -> Result<()> {
     with_an_agent("roam").await
 }

@@ -247,6 +247,38 @@ async fn the_live_fleet_is_sorted_and_filtered() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn whoever_waits_at_a_terminal_is_told_what_for() -> Result<()> {
+    let control_plane = ControlPlane::start().await?;
+    let config = tempfile::tempdir()?;
+    let (url, pin) = (control_plane.url(), control_plane.ca_pin().to_string());
+    let terminal = Terminal::run(config.path(), &["login", "--web", "--url", &url, "--ca-sha256", &pin]).await?;
+    let waits = |screen: &str| screen.contains("waiting for somebody to approve, ");
+    let first = terminal.shows("what it waits for", waits).await?;
+    terminal.shows("for how long already", |screen| waits(screen) && screen != first).await?;
+    terminal.keys(&["C-c"]).await?;
+    terminal.ended().await
+}
+
+#[tokio::test]
+async fn a_server_is_deleted_only_after_a_yes() -> Result<()> {
+    let control_plane = ControlPlane::start().await?;
+    let config = tempfile::tempdir()?;
+    sign_in(&control_plane, config.path()).await?;
+    let idle = json!({ "name": "idle-1", "ipv4_address": "203.0.113.10", "ssh_username": "root", "ssh_password": "x" });
+    control_plane.rest().call(Method::POST, "/api/v1/vms", Some(&idle)).await?;
+    for (answer, is_there) in [("n", true), ("y", false)] {
+        let terminal = Terminal::run(config.path(), &["servers", "delete", "idle-1"]).await?;
+        terminal
+            .shows("the question", |screen| screen.contains("delete the server idle-1") && screen.contains("[y/N]"))
+            .await?;
+        terminal.keys(&[answer, "Enter"]).await?;
+        terminal.ended().await?;
+        assert_eq!(control_plane.server_named("idle-1").await?.is_some(), is_there, "after {answer}");
+    }
+    Ok(())
+}
+
 /// Reads what a watching command prints until `wanted` is in it.
 async fn prints(lines: &mut Lines<BufReader<ChildStdout>>, wanted: &str) -> Result<()> {
     let seen = async {

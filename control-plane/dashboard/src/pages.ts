@@ -1,12 +1,14 @@
-// Everything but the fleet is loaded when it is gone to; a page that is opened first is fetched while it is still being asked
-// who is signed in.
+// Everything but the fleet and a server's frame is loaded when it is gone to; a page that is opened first is fetched while it is
+// still being asked who is signed in.
 import type { Component } from "svelte";
+import Server from "./pages/Server.svelte";
+import { askAhead } from "./state/ahead";
 
 type View = Component<Record<string, unknown>>;
 type Load = () => Promise<{ default: View }>;
 
 export const PAGES: Record<string, Load> = {
-  servers: () => import("./pages/Server.svelte") as never,
+  servers: () => Promise.resolve({ default: Server as never }),
   add: () => import("./pages/Add.svelte") as never,
   runs: () => import("./pages/Runs.svelte") as never,
   projects: () => import("./pages/organisation/Projects.svelte") as never,
@@ -37,7 +39,8 @@ export const TABS: Record<string, Load> = {
 export const tabOf = (part: string | undefined): string => (part && part in TABS ? part : "");
 
 /** Begins to fetch what stands at an address. What fails is asked for again when it is shown. */
-export function prefetch(parts: string[]): void {
+export function prefetch(parts: string[], isSession: boolean): void {
+  if (isSession && parts[0] === "servers" && parts[1]) askAhead(parts[1]);
   const loads = [PAGES[parts[0] ?? ""], parts[0] === "servers" ? TABS[tabOf(parts[2])] : undefined];
   for (const load of loads) load?.().catch(() => {});
 }

@@ -25,7 +25,11 @@ pub(super) fn whether(what: &str) -> Result<(), Failure> {
     write!(asked, "{}? [y/N] ", table::printable(what)).and_then(|()| asked.flush()).map_err(unheard)?;
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).map_err(unheard)?;
-    if matches!(line.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(Failure::ended_badly("nothing was done")) }
+    if matches!(line.trim(), "y" | "Y" | "yes") {
+        Ok(())
+    } else {
+        Err(Failure::ended_badly("nothing was done", "answer y, or say --yes"))
+    }
 }
 
 #[cfg(test)]

@@ -13,13 +13,17 @@ use serde::Serialize;
 use super::{
     client::Fleet,
     failure::Failure,
-    output::Output,
+    output::{Format, Output},
     table::{self, or_dash},
+    waiting::during,
 };
 use crate::{
     api::model::audit::{AuditEnd, AuditEntry, Authority, Link, of_wire},
     audit::{Entry, Head, HeadVerifier, Verifier},
 };
+
+const EXPORTED: &str = "name a file that `muster audit export` wrote";
+const UNSOUND: &str = "keep an export and compare it with one of before: somebody changed the database";
 
 /// What to do with the audit record.
 #[derive(Debug, Subcommand)]
@@ -85,7 +89,7 @@ impl AuditCommand {
     /// What can't be read, or does not fit.
     pub fn run_local(self, output: &mut Output<'_>) -> Result<(), Failure> {
         let Self::Verify { file: Some(file), public_key, authority } = self else { return Ok(()) };
-        let unreadable = |error: std::io::Error| Failure::usage(format!("{}: {error}", file.display()), "");
+        let unreadable = |error: std::io::Error| Failure::usage(format!("{}: {error}", file.display()), EXPORTED);
         let source: Box<dyn std::io::Read> = if file.as_os_str() == "-" {
             Box::new(std::io::stdin())
         } else {
@@ -94,7 +98,8 @@ impl AuditCommand {
         let mut walk = Walk::default();
         for (number, line) in std::io::BufReader::new(source).lines().enumerate() {
             let line = line.map_err(unreadable)?;
-            let malformed = |why: String| Failure::usage(format!("line {} is no audit line: {why}", number + 1), "");
+            let malformed =
+                |why: String| Failure::usage(format!("line {} is no audit line: {why}", number + 1), EXPORTED);
             match serde_json::from_str(&line).map_err(|error| malformed(error.to_string()))? {
                 Link::Authority(authority) => walk.authority(authority.certificate),
                 Link::Entry(entry) => walk.entry(&entry),
@@ -138,20 +143,29 @@ impl AuditCommand {
                 Ok(())
             }
             Self::Verify { public_key, authority, .. } => {
-                let mut chain = fleet.export_audit(wire::ExportAuditRequest {}).await?.into_inner();
-                let mut walk = Walk::default();
-                while let Some(item) = chain.message().await? {
-                    match item.item {
-                        Some(Item::AuthorityCertificateDer(certificate)) => walk.authority(certificate),
-                        Some(Item::Entry(entry)) => walk.entry(&of_wire(entry).map_err(damaged)?),
-                        Some(Item::End(end)) => walk.end = Some(end.into()),
-                        None => {}
-                    }
-                }
+                let walk = match output.format() {
+                    Format::Table => during("walking the chain", walked(fleet)).await?,
+                    _ => walked(fleet).await?,
+                };
                 conclude(walk, &Expected { public_key, authority }, output)
             }
         }
     }
+}
+
+/// The whole chain as the control plane has it, entry by entry.
+async fn walked(fleet: &mut Fleet) -> Result<Walk, Failure> {
+    let mut chain = fleet.export_audit(wire::ExportAuditRequest {}).await?.into_inner();
+    let mut walk = Walk::default();
+    while let Some(item) = chain.message().await? {
+        match item.item {
+            Some(Item::AuthorityCertificateDer(certificate)) => walk.authority(certificate),
+            Some(Item::Entry(entry)) => walk.entry(&of_wire(entry).map_err(damaged)?),
+            Some(Item::End(end)) => walk.end = Some(end.into()),
+            None => {}
+        }
+    }
+    Ok(walk)
 }
 
 #[derive(Debug, Default)]
@@ -182,13 +196,13 @@ impl Walk {
 }
 
 fn damaged(seq: u64) -> Failure {
-    Failure::ended_badly(format!("entry {seq} has a damaged id or hash"))
+    Failure::ended_badly(format!("entry {seq} has a damaged id or hash"), UNSOUND)
 }
 
 fn conclude(walk: Walk, expected: &Expected, output: &mut Output<'_>) -> Result<(), Failure> {
     let finding = find(walk, expected);
     output.print(&finding, draw_finding)?;
-    if finding.sound { Ok(()) } else { Err(Failure::ended_badly("the audit record is not sound")) }
+    if finding.sound { Ok(()) } else { Err(Failure::ended_badly("the audit record is not sound", UNSOUND)) }
 }
 
 /// What the walk adds up to. Nothing at all is no sound chain: every organisation's begins with its own making.

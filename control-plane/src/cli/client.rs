@@ -25,6 +25,7 @@ use tonic::{
 use super::{
     contexts::{ContextName, Contexts},
     failure::Failure,
+    waiting::{Explained, during},
 };
 
 /// How long to try for a connection.
@@ -65,7 +66,7 @@ pub(super) struct Resolved {
 }
 
 /// Calls with the token attached.
-pub(super) type Fleet = FleetServiceClient<InterceptedService<Channel, Bearer>>;
+pub(super) type Fleet = FleetServiceClient<InterceptedService<Explained<Channel>, Bearer>>;
 
 /// Adds the API token to every call.
 #[derive(Clone)]
@@ -131,7 +132,9 @@ impl Resolved {
             Some(pin) => tls::client_config(Trust::Pin(pin), None),
             None => public_roots(),
         };
-        config.map_err(|error| Failure::ended_badly(format!("TLS can't be set up: {error}")))
+        config.map_err(|error| {
+            Failure::ended_badly(format!("TLS can't be set up: {error}"), "check --ca-sha256 (MUSTER_CA_SHA256)")
+        })
     }
 }
 
@@ -145,11 +148,11 @@ fn public_roots() -> Result<ClientConfig, rustls::Error> {
     Ok(config)
 }
 
-/// Connects and returns a client that may be called.
+/// Connects and returns a client that may be called. Where `shows`, a terminal is told of calls that take long.
 ///
 /// # Errors
 /// When the URL or token can't be used, or nobody answers.
-pub(super) async fn connect(target: &Resolved) -> Result<Fleet, Failure> {
+pub(super) async fn connect(target: &Resolved, shows: bool) -> Result<Fleet, Failure> {
     let bearer = target.bearer()?;
     let secure = match target.url.scheme_str() {
         Some("https") => Some(Arc::new(target.tls()?)),
@@ -159,14 +162,16 @@ pub(super) async fn connect(target: &Resolved) -> Result<Fleet, Failure> {
     let host = target.url.host().ok_or_else(bad_url)?.trim_matches(['[', ']']).to_owned();
     let port = target.url.port_u16().unwrap_or(if secure.is_some() { 443 } else { 80 });
     let connector = tower::service_fn(move |_: Uri| dial(host.clone(), port, secure.clone()));
-    let channel = Endpoint::from(target.url.clone())
+    let endpoint = Endpoint::from(target.url.clone())
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT)
-        .connect_with_connector(connector)
-        .await
-        .map_err(|error| Failure::unreachable(&target.url.to_string(), &error))?;
-    Ok(FleetServiceClient::with_interceptor(channel, bearer).max_decoding_message_size(MAX_ANSWER_BYTES))
+        .keep_alive_timeout(PING_TIMEOUT);
+    let connecting = endpoint.connect_with_connector(connector);
+    let connected =
+        if shows { during(format!("connecting to {}", target.url), connecting).await } else { connecting.await };
+    let channel = connected.map_err(|error| Failure::unreachable(&target.url.to_string(), &error))?;
+    Ok(FleetServiceClient::with_interceptor(Explained::new(channel, shows), bearer)
+        .max_decoding_message_size(MAX_ANSWER_BYTES))
 }
 
 /// An address that can't be used.

@@ -108,7 +108,10 @@ pub(super) fn secret(path: Option<PathBuf>) -> Result<Option<String>, Failure> {
     } else {
         std::fs::read_to_string(&path)
     };
-    let text = read.map_err(|error| Failure::usage(format!("{} can't be read: {error}", path.display()), ""))?;
+    let text = read.map_err(|error| {
+        let message = format!("{} can't be read: {error}", path.display());
+        Failure::usage(message, "name a file that you may read, or - for standard input")
+    })?;
     // A key keeps its last newline; a password's is the editor's.
     let text = if text.starts_with("-----BEGIN") { text } else { text.trim_end_matches(['\r', '\n']).to_owned() };
     Ok(Some(text))
@@ -142,7 +145,11 @@ impl TestConnection {
         let request = wire::TestConnectionRequest { target: Some(target) };
         let tested = ConnectionTested::from(fleet.test_connection(request).await?.into_inner());
         output.print(&tested, draw)?;
-        if tested.status == "success" { Ok(()) } else { Err(Failure::ended_badly("the connection test failed")) }
+        if tested.status == "success" {
+            return Ok(());
+        }
+        let remedy = tested.remedy.unwrap_or_else(|| "check address, port and login".to_owned());
+        Err(Failure::ended_badly("the connection test failed", remedy))
     }
 }
 

@@ -163,8 +163,10 @@ impl ContextFile {
     /// # Errors
     /// When the folder or the file can't be written.
     pub(super) fn write(&self, contexts: &Contexts) -> Result<(), Failure> {
-        self.replace(contexts)
-            .map_err(|error| Failure::ended_badly(format!("{} can't be written: {error}", self.0.display())))
+        self.replace(contexts).map_err(|error| {
+            let message = format!("{} can't be written: {error}", self.0.display());
+            Failure::ended_badly(message, "check the folder, or name another with MUSTER_CONFIG_DIR")
+        })
     }
 
     fn replace(&self, contexts: &Contexts) -> io::Result<()> {

@@ -5,10 +5,10 @@ use muster_shared::wire;
 use serde_json::json;
 
 use super::{
+    ask,
     client::Fleet,
     failure::Failure,
     output::Output,
-    projects::really,
     table::{self, or_dash},
 };
 use crate::api::model::environment::Environment;
@@ -37,8 +37,8 @@ pub enum EnvironmentsCommand {
         project: String,
         /// Its name or id.
         environment: String,
-        /// Really.
-        #[arg(long)]
+        /// Do it without asking.
+        #[arg(long, short)]
         yes: bool,
     },
 }
@@ -106,7 +106,7 @@ impl EnvironmentsCommand {
             }
             Self::Delete { project, environment, yes } => {
                 let named = format!("{project}/{environment}");
-                really(yes, &named)?;
+                ask::unless(yes, &format!("delete the environment {named}; its containers stay"))?;
                 fleet.delete_environment(wire::DeleteEnvironmentRequest { project, environment }).await?;
                 let deleted = json!({ "environment": named, "status": "deleted" });
                 return output.print(&deleted, |_| format!("deleted {named}\n"));

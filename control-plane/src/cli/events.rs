@@ -56,7 +56,7 @@ async fn follow(fleet: &mut Fleet, samples: bool, last: &mut String, output: &mu
             let detail = event.detail.unwrap_or_default();
             return match event.code.as_deref() {
                 Some("stopping") => Err(Failure::disconnected(detail)),
-                _ => Err(Failure::ended_badly(detail)),
+                _ => Err(Failure::ended_badly(detail, "follow again with `muster events`")),
             };
         }
     }

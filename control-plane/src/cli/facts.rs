@@ -35,9 +35,10 @@ impl Facts {
         let request = GetServerRequest { server: self.server, include_facts: true };
         let facts = fleet.get_server(request).await?.into_inner().facts.map(structure::to_json);
         let Some(facts) = facts.filter(|facts| facts.as_object().is_some_and(|facts| !facts.is_empty())) else {
-            let mut failure = Failure::ended_badly("nothing is known of this host yet");
-            failure.next_step = "wait for its agent, or add --refresh".to_owned();
-            return Err(failure);
+            return Err(Failure::ended_badly(
+                "nothing is known of this host yet",
+                "wait for its agent, or add --refresh",
+            ));
         };
         output.print(&facts, draw)
     }

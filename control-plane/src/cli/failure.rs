@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 
 use tonic::{Code, Status};
 
+use super::next_step::next_step;
+
 /// Metadata under which gRPC errors carry the REST error's code.
 pub(super) const ERROR_CODE: &str = "muster-error-code";
 
@@ -19,8 +21,8 @@ pub struct Failure {
 
 impl Failure {
     /// The request was carried out and ended badly: exit code 1.
-    pub fn ended_badly(message: impl Into<String>) -> Self {
-        Self { exit_code: 1, message: message.into(), next_step: String::new() }
+    pub fn ended_badly(message: impl Into<String>, next_step: impl Into<String>) -> Self {
+        Self { exit_code: 1, message: message.into(), next_step: next_step.into() }
     }
 
     /// The command line can't be carried out: exit code 2.
@@ -60,20 +62,15 @@ impl Failure {
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         let code = status.metadata().get(ERROR_CODE).and_then(|code| code.to_str().ok()).unwrap_or_default();
-        let (exit_code, next_step) = match status.code() {
-            Code::InvalidArgument | Code::OutOfRange => (2, ""),
-            Code::NotFound => (3, "`muster servers list` shows what there is"),
-            Code::Unauthenticated => (
-                4,
-                "pass --token-file FILE or set MUSTER_TOKEN; the owner's token is in owner.token in the control plane's data directory",
-            ),
-            Code::PermissionDenied => (4, "ask the organisation's owner for the permission, or use another token"),
-            Code::Unavailable if code.is_empty() => (5, "check --url (MUSTER_URL) and that `muster serve` runs there"),
-            Code::Unavailable => (5, "try again in a moment"),
-            Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => (6, ""),
-            Code::ResourceExhausted => (1, "try again in a moment"),
-            _ => (1, ""),
+        let exit_code = match status.code() {
+            Code::InvalidArgument | Code::OutOfRange => 2,
+            Code::NotFound => 3,
+            Code::Unauthenticated | Code::PermissionDenied => 4,
+            Code::Unavailable => 5,
+            Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => 6,
+            _ => 1,
         };
+        let next_step = next_step(status.code(), code, status.message());
         let message = match (status.message(), code) {
             ("", _) => status.code().description().to_owned(),
             (message, "") => message.to_owned(),
@@ -129,6 +126,8 @@ mod tests {
     fn the_machine_word_is_shown_beside_the_message() {
         let mut status = Status::failed_precondition("no agent is connected");
         status.metadata_mut().insert(ERROR_CODE, "agent_offline".parse().expect("ascii"));
-        assert_eq!(Failure::from(status).to_string(), "error: no agent is connected (agent_offline)");
+        let told = Failure::from(status).to_string();
+        assert!(told.starts_with("error: no agent is connected (agent_offline)\n  next: "), "{told}");
+        assert!(told.contains("muster servers show"), "{told}");
     }
 }

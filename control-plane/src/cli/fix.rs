@@ -2,6 +2,7 @@
 
 use clap::Args;
 use muster_shared::wire;
+use serde_json::Value;
 
 use super::{ask, client::Fleet, failure::Failure, output::Output, progress};
 
@@ -57,19 +58,35 @@ impl Fix {
             all_images: self.all_images,
         };
         if self.dry_run {
-            return progress::follow(fleet.fix_server(request(true)).await?.into_inner(), output).await.map(drop);
+            return self.follow(request(true), fleet, output).await.map(drop);
         }
         if !self.yes {
             let what = if self.all { "everything that can be fixed".to_owned() } else { self.actions.join(", ") };
             let verb = if self.undo { "undo" } else { "fix" };
             ask::whether(&format!("{verb} {what} on {}", self.server))?;
         }
-        let complete = progress::follow(fleet.fix_server(request(false)).await?.into_inner(), output).await?;
+        let complete = self.follow(request(false), fleet, output).await?;
         match complete.get("status").and_then(|status| status.as_str()) {
             Some(status) if status != "qualified" && !self.undo => {
-                Err(Failure::ended_badly(format!("the server is {}", status.replace('_', " "))))
+                let message = format!("the server is {}", status.replace('_', " "));
+                let next_step = format!("`muster preflight {}` says what is missing", self.server);
+                Err(Failure::ended_badly(message, next_step))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Follows the run; how many actions it has is known where they are named.
+    async fn follow(
+        &self,
+        request: wire::FixServerRequest,
+        fleet: &mut Fleet,
+        output: &mut Output<'_>,
+    ) -> Result<Value, Failure> {
+        let events = fleet.fix_server(request).await?.into_inner();
+        match self.actions.len() {
+            0 => progress::follow(events, output).await,
+            named => progress::follow_all(events, output, named as u64).await,
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use clap::{Args, Subcommand};
 use muster_shared::wire;
-use tonic::Streaming;
 
 use super::{ask, client::Fleet, failure::Failure, output::Output, progress, table};
 use crate::api::model::fleet_run::{FleetRun, FleetTask};
@@ -142,8 +141,9 @@ impl FleetRunsCommand {
             }
             Self::Show { id } => output.print(&whole(fleet, &id).await?, draw),
             Self::Follow { id } => {
-                let events = fleet.watch_fleet_run(wire::WatchFleetRunRequest { id }).await?.into_inner();
-                follow(events, output).await
+                let request = wire::GetFleetRunRequest { id: id.clone(), skip: 0, limit: 1 };
+                let run = FleetRun::from(fleet.get_fleet_run(request).await?.into_inner());
+                follow(&id, size(&run), fleet, output).await
             }
             Self::Cancel { id } => {
                 let run = fleet.cancel_fleet_run(wire::CancelFleetRunRequest { id }).await?.into_inner();
@@ -159,7 +159,7 @@ impl Run {
         let changes_hosts = matches!(task.kind.as_str(), "fix" | "harden");
         let dry_run = self.create(fleet, Some(task.into()), None).await?;
         let dry_run_id = dry_run.id.clone();
-        self.settle(fleet, output, &dry_run_id, !changes_hosts).await?;
+        self.settle(fleet, output, &dry_run, !changes_hosts).await?;
         if self.dry_run {
             return Ok(());
         }
@@ -167,8 +167,7 @@ impl Run {
             ask::whether(&format!("do this on {} servers", dry_run.waiting.max(dry_run.skipped)))?;
         }
         let run = self.create(fleet, None, Some(dry_run_id)).await?;
-        let events = fleet.watch_fleet_run(wire::WatchFleetRunRequest { id: run.id }).await?.into_inner();
-        follow(events, output).await
+        follow(&run.id, size(&run), fleet, output).await
     }
 
     async fn create(
@@ -191,12 +190,18 @@ impl Run {
     }
 
     /// Shows what a dry run came to; servers that could not say are left out of what follows.
-    async fn settle(&self, fleet: &mut Fleet, output: &mut Output<'_>, id: &str, is_over: bool) -> Result<(), Failure> {
+    async fn settle(
+        &self,
+        fleet: &mut Fleet,
+        output: &mut Output<'_>,
+        run: &FleetRun,
+        is_over: bool,
+    ) -> Result<(), Failure> {
         if is_over {
-            return output.print(&whole(fleet, id).await?, draw);
+            return output.print(&whole(fleet, &run.id).await?, draw);
         }
-        let events = fleet.watch_fleet_run(wire::WatchFleetRunRequest { id: id.to_owned() }).await?.into_inner();
-        progress::follow(events, output).await.map(drop)
+        let events = fleet.watch_fleet_run(wire::WatchFleetRunRequest { id: run.id.clone() }).await?.into_inner();
+        progress::follow_all(events, output, size(run)).await.map(drop)
     }
 }
 
@@ -222,15 +227,22 @@ async fn whole(fleet: &mut Fleet, id: &str) -> Result<FleetRun, Failure> {
     }
 }
 
-async fn follow(events: Streaming<wire::ProgressEvent>, output: &mut Output<'_>) -> Result<(), Failure> {
-    let complete = progress::follow(events, output).await?;
+/// How many servers a run is about.
+fn size(run: &FleetRun) -> u64 {
+    run.waiting + run.running + run.succeeded + run.failed + run.skipped
+}
+
+async fn follow(id: &str, servers: u64, fleet: &mut Fleet, output: &mut Output<'_>) -> Result<(), Failure> {
+    let events = fleet.watch_fleet_run(wire::WatchFleetRunRequest { id: id.to_owned() }).await?.into_inner();
+    let complete = progress::follow_all(events, output, servers).await?;
     let is_well = complete["status"] == "done" && complete["failed"] == 0 && complete["skipped"] == 0;
     // Numbers of a protobuf structure are floating-point ones.
     let is_well = is_well || (complete["status"] == "done" && complete["failed"] == 0.0 && complete["skipped"] == 0.0);
     if is_well {
         return Ok(());
     }
-    Err(Failure::ended_badly(complete["message"].as_str().unwrap_or("not every server ended well").to_owned()))
+    let message = complete["message"].as_str().unwrap_or("not every server ended well").to_owned();
+    Err(Failure::ended_badly(message, format!("`muster fleet show {id}` says why, server by server")))
 }
 
 fn draw_list(runs: &[FleetRun]) -> String {
@@ -239,7 +251,7 @@ fn draw_list(runs: &[FleetRun]) -> String {
             run.id.clone(),
             what(&run.task) + if run.dry_run { " (dry run)" } else { "" },
             run.state.clone(),
-            format!("{}/{}", run.succeeded, run.waiting + run.running + run.succeeded + run.failed + run.skipped),
+            format!("{}/{}", run.succeeded, size(run)),
             run.failed.to_string(),
             run.created_by.clone(),
             run.created_at.map(|time| time.to_string()).unwrap_or_default(),

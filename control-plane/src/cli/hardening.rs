@@ -57,6 +57,8 @@ impl HardenArgs {
             let what = if self.all { "the whole profile".to_owned() } else { self.items.join(", ") };
             ask::whether(&format!("{mode} {what} on {}", self.server))?;
         }
+        let again = format!("`muster harden {}` shows how every item stands", self.server);
+        let named = self.items.len() as u64;
         let request = wire::HardenRequest {
             server: self.server,
             items: self.items,
@@ -65,10 +67,14 @@ impl HardenArgs {
             ssh_from: self.ssh_from,
         };
         let events = fleet.harden(request).await?.into_inner();
-        let complete = progress::follow(events, output).await?;
+        let complete = if named > 0 {
+            progress::follow_all(events, output, named).await?
+        } else {
+            progress::follow(events, output).await?
+        };
         match complete.get("failed").and_then(serde_json::Value::as_f64) {
             Some(0.0) => Ok(()),
-            _ => Err(Failure::ended_badly("not every item is as asked for; the lines above say why")),
+            _ => Err(Failure::ended_badly("not every item is as asked for; the lines above say why", again)),
         }
     }
 }

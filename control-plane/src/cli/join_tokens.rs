@@ -5,6 +5,7 @@ use muster_shared::{policy::Family, wire};
 use serde_json::json;
 
 use super::{
+    ask,
     client::Fleet,
     failure::Failure,
     output::Output,
@@ -37,6 +38,9 @@ pub enum JoinTokensCommand {
     Revoke {
         /// The token's id.
         id: String,
+        /// Do it without asking.
+        #[arg(long, short)]
+        yes: bool,
     },
 }
 
@@ -62,7 +66,8 @@ impl JoinTokensCommand {
                 let tokens: Vec<JoinToken> = tokens.into_iter().map(JoinToken::from).collect();
                 output.print(tokens.as_slice(), draw)
             }
-            Self::Revoke { id } => {
+            Self::Revoke { id, yes } => {
+                ask::unless(yes, &format!("make the join token {id} useless"))?;
                 fleet.revoke_join_token(wire::RevokeJoinTokenRequest { id: id.clone() }).await?;
                 output.print(&json!({ "id": id, "status": "revoked" }), |_| format!("revoked {id}\n"))
             }

@@ -89,7 +89,7 @@ impl Login {
         } else {
             let token = given.map_or_else(|| ask_for_token(&url.to_string()), Ok)?;
             let resolved = Resolved { url: url.clone(), ca_sha256: target.ca_sha256, token: token.clone() };
-            let me = client::connect(&resolved).await?.get_me(wire::GetMeRequest {}).await?.into_inner();
+            let me = client::connect(&resolved, true).await?.get_me(wire::GetMeRequest {}).await?.into_inner();
             (token, me)
         };
         contexts.contexts.insert(name.clone(), Context { url, ca_sha256: target.ca_sha256, token });
@@ -141,7 +141,9 @@ fn user_file() -> Result<ContextFile, Failure> {
 
 /// The token typed in, unseen, or read from a pipe.
 fn ask_for_token(url: &str) -> Result<String, Failure> {
-    let unread = |error: std::io::Error| Failure::ended_badly(format!("the token can't be read: {error}"));
+    let unread = |error: std::io::Error| {
+        Failure::ended_badly(format!("the token can't be read: {error}"), "pass --token-file FILE or set MUSTER_TOKEN")
+    };
     let token = if std::io::stdin().is_terminal() {
         eprintln!("Make a token at {}/#/you (or take the owner's, in owner.token).", url.trim_end_matches('/'));
         rpassword::prompt_password("Token: ").map_err(unread)?
@@ -194,7 +196,12 @@ impl Describe {
     /// # Errors
     /// When it can't be written.
     pub fn run(self, mut command: clap::Command, out: &mut dyn std::io::Write) -> Result<(), Failure> {
-        let unwritten = |error: std::io::Error| Failure::ended_badly(format!("it can't be written: {error}"));
+        let unwritten = |error: std::io::Error| {
+            Failure::ended_badly(
+                format!("it can't be written: {error}"),
+                "name an existing folder that you may write to",
+            )
+        };
         match self {
             Self::Completions { shell } => {
                 let mut script = Vec::new();
@@ -203,5 +210,28 @@ impl Describe {
             }
             Self::Man { folder } => clap_mangen::generate_to(command, folder).map_err(unwritten),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_shared::tls::CaPin;
+
+    use super::*;
+
+    #[test]
+    fn contexts_are_listed_without_their_tokens() {
+        let context = |host: &str, pin: Option<CaPin>| Context {
+            url: format!("https://{host}:8443").parse().expect("a URL"),
+            ca_sha256: pin,
+            token: "mst_secret".to_owned(),
+        };
+        let name = |name: &str| name.parse::<ContextName>().expect("a name");
+        let list = [
+            shown(&name("fleet.example"), &context("fleet.example", Some(CaPin([7; 32]))), true),
+            shown(&name("lab"), &context("lab.example", None), false),
+        ];
+        let json = serde_json::to_string_pretty(&list).expect("JSON");
+        insta::assert_snapshot!(format!("{}\n{json}", draw(&list)));
     }
 }

@@ -200,7 +200,12 @@ impl Watch {
 
 fn read<T: serde::de::DeserializeOwned>(document: Option<prost_types::Struct>) -> Result<T, Failure> {
     let document = structure::to_json(document.unwrap_or_default());
-    serde_json::from_value(document).map_err(|error| Failure::ended_badly(format!("the answer can't be read: {error}")))
+    serde_json::from_value(document).map_err(|error| {
+        Failure::ended_badly(
+            format!("the answer can't be read: {error}"),
+            "use the `muster` that came with the control plane",
+        )
+    })
 }
 
 fn called<'a>(metric: &str, labels: impl Iterator<Item = (&'a String, &'a String)>) -> String {

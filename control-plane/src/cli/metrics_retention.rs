@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use muster_shared::wire;
 
-use super::{client::Fleet, failure::Failure, output::Output, table};
+use super::{ask, client::Fleet, failure::Failure, output::Output, table};
 use crate::api::model::metrics_retention::{MetricsRetention, MetricsRetentionOwn};
 
 /// What to do with how long the organisation keeps its samples.
@@ -23,6 +23,9 @@ pub enum MetricsRetentionCommand {
         /// Their hours.
         #[arg(long, value_name = "DURATION", value_parser = period)]
         hours: Option<Period>,
+        /// Do it without asking.
+        #[arg(long, short)]
+        yes: bool,
     },
 }
 
@@ -57,13 +60,39 @@ impl MetricsRetentionCommand {
         let shown = fleet.get_metrics_retention(wire::GetMetricsRetentionRequest {}).await?.into_inner();
         let retention = match self {
             Self::Show => shown,
-            Self::Set { raw, minutes, hours } => {
-                let own = changed(MetricsRetention::from(shown).own, raw, minutes, hours);
+            Self::Set { raw, minutes, hours, yes } => {
+                let is = MetricsRetention::from(shown);
+                let lost = shortened(&is, raw, minutes, hours);
+                if !lost.is_empty() {
+                    ask::unless(yes, &format!("delete what is older: {}", lost.join(", ")))?;
+                }
+                let own = changed(is.own, raw, minutes, hours);
                 fleet.set_metrics_retention(wire::SetMetricsRetentionRequest::from(own)).await?.into_inner()
             }
         };
         output.print(&MetricsRetention::from(retention), draw)
     }
+}
+
+/// What is kept for less time than it is now, in words.
+fn shortened(
+    is: &MetricsRetention,
+    raw: Option<Period>,
+    minutes: Option<Period>,
+    hours: Option<Period>,
+) -> Vec<String> {
+    let kinds = [
+        ("samples", raw, is.raw_retention_seconds),
+        ("minutes", minutes, is.minute_retention_seconds),
+        ("hours", hours, is.hour_retention_seconds),
+    ];
+    let shorter = kinds.into_iter().filter_map(|(name, named, now)| match named {
+        Some(Period(Some(seconds))) if seconds < now => {
+            Some(format!("{name} than {} instead of {}", written(seconds), written(now)))
+        }
+        _ => None,
+    });
+    shorter.collect()
 }
 
 fn changed(
@@ -115,6 +144,18 @@ mod tests {
             assert!(period(bad).is_err(), "{bad:?}");
         }
         assert_eq!([259_200, 7_200, 61, 0].map(written), ["3d", "2h", "61s", "0s"]);
+    }
+
+    #[test]
+    fn only_what_would_be_lost_is_asked_about() {
+        let is: MetricsRetention = serde_json::from_value(serde_json::json!({
+            "organization_id": "o1", "raw_retention_seconds": 604_800, "minute_retention_seconds": 7_776_000,
+            "hour_retention_seconds": 63_072_000, "own": {},
+            "max": { "raw_retention_seconds": 604_800, "minute_retention_seconds": 7_776_000, "hour_retention_seconds": 63_072_000 }
+        }))
+        .expect("a retention");
+        let lost = shortened(&is, Some(Period(Some(259_200))), Some(Period(Some(7_776_000))), Some(Period(None)));
+        assert_eq!(lost, ["samples than 3d instead of 7d"]);
     }
 
     #[test]

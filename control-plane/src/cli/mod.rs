@@ -24,6 +24,7 @@ mod login;
 mod members;
 mod metrics;
 mod metrics_retention;
+mod next_step;
 mod output;
 mod power;
 mod progress;
@@ -41,6 +42,7 @@ mod table;
 mod tokens;
 mod top;
 mod users;
+mod waiting;
 mod watching;
 mod web_login;
 mod yaml;
@@ -182,7 +184,9 @@ impl FleetCommand {
         let kept =
             contexts::ContextFile::of_user().map_or_else(|| Ok(contexts::Contexts::default()), |file| file.read())?;
         let resolved = target.resolve(&kept, target.given_token()?)?;
-        let mut fleet = client::connect(&resolved).await?;
+        // The live view has the terminal for itself.
+        let shows = format == Format::Table && !matches!(self, Self::Top(_));
+        let mut fleet = client::connect(&resolved, shows).await?;
         match self {
             Self::Servers(command) => command.run(&mut fleet, &mut output).await,
             Self::JoinTokens(command) => command.run(&mut fleet, &mut output).await,

@@ -92,12 +92,15 @@ impl<'a> Output<'a> {
     }
 
     fn line(&mut self, text: &str) -> Result<(), Failure> {
-        writeln!(self.out, "{text}")
-            .and_then(|()| self.out.flush())
-            .map_err(|error| Failure::ended_badly(format!("the output can't be written: {error}")))
+        writeln!(self.out, "{text}").and_then(|()| self.out.flush()).map_err(|error| {
+            Failure::ended_badly(format!("the output can't be written: {error}"), "check where the output goes")
+        })
     }
 }
 
 fn unprintable(error: serde_json::Error) -> Failure {
-    Failure::ended_badly(format!("the answer can't be printed: {error}"))
+    Failure::ended_badly(
+        format!("the answer can't be printed: {error}"),
+        "ask in another format: -o table, json or yaml",
+    )
 }

@@ -6,7 +6,14 @@ use muster_shared::{
     wire::{self, server_event::Kind},
 };
 
-use super::{ask, client::Fleet, failure::Failure, output::Output, table};
+use super::{
+    ask,
+    client::Fleet,
+    failure::Failure,
+    output::{Format, Output},
+    table,
+    waiting::during,
+};
 use crate::api::model::{command::Command, power::PowerAnswer};
 
 /// Which server, and how patiently.
@@ -51,7 +58,11 @@ impl PowerArgs {
         if self.wait
             && let Some(command) = answer.command.take()
         {
-            let ended = until_ended(fleet, command).await?;
+            let what = format!("waiting for the {} to end", command.kind);
+            let ended = match output.format() {
+                Format::Table => during(what, until_ended(fleet, command)).await?,
+                _ => until_ended(fleet, command).await?,
+            };
             ended_badly = failure(&ended);
             answer.status = status(fleet, &answer.server_id).await?;
             answer.message = ended.detail.clone().unwrap_or(answer.message);
@@ -79,7 +90,8 @@ async fn until_ended(fleet: &mut Fleet, command: Command) -> Result<Command, Fai
             return Ok(known.into());
         }
     }
-    Err(Failure::ended_badly(format!("the control plane stopped before command {} had ended", command.id)))
+    let message = format!("the control plane stopped before command {} had ended", command.id);
+    Err(Failure::ended_badly(message, format!("`muster commands show {}` says how it ended", command.id)))
 }
 
 async fn status(fleet: &mut Fleet, server: &str) -> Result<String, Failure> {
@@ -90,7 +102,8 @@ async fn status(fleet: &mut Fleet, server: &str) -> Result<String, Failure> {
 fn failure(command: &Command) -> Option<Failure> {
     let ended_well = command.state == CommandState::Succeeded.as_str();
     let why = || command.detail.clone().unwrap_or_else(|| format!("the command is {}", command.state));
-    (!ended_well).then(|| Failure::ended_badly(why()))
+    let next_step = || format!("`muster commands show {}` has the details", command.id);
+    (!ended_well).then(|| Failure::ended_badly(why(), next_step()))
 }
 
 fn draw(answer: &PowerAnswer) -> String {

@@ -1,5 +1,7 @@
 //! Following a long call: one line an event, and what it ended with.
 
+use std::collections::BTreeSet;
+
 use muster_shared::wire;
 use serde::Serialize;
 use serde_json::Value;
@@ -9,8 +11,12 @@ use super::{
     failure::Failure,
     output::{Format, Output},
     table::printable,
+    waiting::Indicator,
 };
 use crate::api::model::structure;
+
+/// States in which a server's part in a run is over.
+const ENDED: [&str; 6] = ["rotated", "succeeded", "failed", "lingering", "skipped", "cancelled"];
 
 /// An event as it is printed for programs.
 #[derive(Debug, Serialize)]
@@ -24,7 +30,19 @@ pub(super) struct Event {
 /// # Errors
 /// When the call fails, or tells an `error`, or ends without `complete`.
 pub(super) async fn follow(events: Streaming<wire::ProgressEvent>, output: &mut Output<'_>) -> Result<Value, Failure> {
-    follow_with(events, output, true).await
+    follow_with(events, output, true, None).await
+}
+
+/// The same where it is known how many parts the run has: a terminal shows how many of them are over.
+///
+/// # Errors
+/// As [`follow`].
+pub(super) async fn follow_all(
+    events: Streaming<wire::ProgressEvent>,
+    output: &mut Output<'_>,
+    all: u64,
+) -> Result<Value, Failure> {
+    follow_with(events, output, true, Some(all)).await
 }
 
 /// The same, but leaves it to the caller to print `complete`.
@@ -35,20 +53,27 @@ pub(super) async fn follow_quietly(
     events: Streaming<wire::ProgressEvent>,
     output: &mut Output<'_>,
 ) -> Result<Value, Failure> {
-    follow_with(events, output, false).await
+    follow_with(events, output, false, None).await
 }
 
 async fn follow_with(
     mut events: Streaming<wire::ProgressEvent>,
     output: &mut Output<'_>,
     prints_complete: bool,
+    of: Option<u64>,
 ) -> Result<Value, Failure> {
-    let spinner = Spinner::new(output.format());
+    let shown = if output.format() == Format::Table { Indicator::of("starting") } else { Indicator::hidden() };
+    let mut tally = Tally { of, ..Tally::default() };
     while let Some(event) = events.message().await? {
         let event = Event { event: event.event, data: event.data.map(structure::to_json).unwrap_or_default() };
-        spinner.step(&event);
+        if let Some(message) = event.data.get("message").and_then(Value::as_str) {
+            shown.say(printable(message));
+        }
+        if let Some((over, all)) = tally.take(&event) {
+            shown.reach(over, all);
+        }
         if prints_complete || event.event != "complete" {
-            spinner.suspend(|| output.item(&event, line))?;
+            shown.suspend(|| output.item(&event, line))?;
         }
         match event.event.as_str() {
             "complete" => return Ok(event.data),
@@ -56,17 +81,15 @@ async fn follow_with(
             _ => {}
         }
     }
-    Err(Failure::ended_badly("the run ended without a result"))
+    Err(Failure::ended_badly("the run ended without a result", "`muster commands list` says how it ended"))
 }
 
 fn failed(data: &Value) -> Failure {
     let text = |name: &str| data.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let message = [text("detail"), text("message"), "the run failed".to_owned()];
-    Failure {
-        exit_code: 1,
-        message: message.into_iter().find(|message| !message.is_empty()).unwrap_or_default(),
-        next_step: text("remedy"),
-    }
+    let next_step = [text("remedy"), "`muster commands list` says what was done".to_owned()];
+    let said = |texts: Vec<String>| texts.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
+    Failure::ended_badly(said(message.into()), said(next_step.into()))
 }
 
 /// One event as a line for people; empty where there is nothing to say.
@@ -163,34 +186,26 @@ fn complete(data: &Value) -> String {
     }
 }
 
-/// Shows on a terminal that something is going on; nothing elsewhere.
-struct Spinner(indicatif::ProgressBar);
-
-impl Spinner {
-    fn new(format: Format) -> Self {
-        let bar = if format == Format::Table {
-            indicatif::ProgressBar::new_spinner()
-        } else {
-            indicatif::ProgressBar::hidden()
-        };
-        bar.enable_steady_tick(std::time::Duration::from_millis(120));
-        Self(bar)
-    }
-
-    fn step(&self, event: &Event) {
-        if let Some(message) = event.data.get("message").and_then(Value::as_str) {
-            self.0.set_message(printable(message));
-        }
-    }
-
-    fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
-        self.0.suspend(print)
-    }
+/// How far a run is: what has ended, of how many where that is known. What is told twice counts once.
+#[derive(Debug, Default)]
+struct Tally {
+    ended: BTreeSet<String>,
+    of: Option<u64>,
 }
 
-impl Drop for Spinner {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
+impl Tally {
+    /// Takes an event in, and answers with how many are over, of all, where both are known.
+    fn take(&mut self, event: &Event) -> Option<(u64, u64)> {
+        let text = |name: &str| event.data.get(name).and_then(Value::as_str);
+        let ended = match event.event.as_str() {
+            "check" => text("name"),
+            "change" => text("action"),
+            "item" => text("item"),
+            "server" => text("server_name").filter(|_| text("state").is_some_and(|state| ENDED.contains(&state))),
+            _ => None,
+        };
+        self.ended.extend(ended.map(str::to_owned));
+        self.of.map(|all| (self.ended.len() as u64, all))
     }
 }
 
@@ -201,7 +216,23 @@ mod tests {
     use super::*;
 
     fn drawn(event: &str, data: Value) -> String {
-        line(&Event { event: event.to_owned(), data }) + "\n"
+        line(&told(event, data)) + "\n"
+    }
+
+    fn told(event: &str, data: Value) -> Event {
+        Event { event: event.to_owned(), data }
+    }
+
+    #[test]
+    fn what_is_over_is_counted_once_of_all() {
+        let mut tally = Tally { of: Some(2), ..Tally::default() };
+        let server = |name: &str, state: &str| told("server", json!({ "server_name": name, "state": state }));
+        assert_eq!(tally.take(&server("web-1", "running")), Some((0, 2)));
+        assert_eq!(tally.take(&server("web-1", "succeeded")), Some((1, 2)));
+        assert_eq!(tally.take(&server("web-1", "succeeded")), Some((1, 2)));
+        assert_eq!(tally.take(&server("web-2", "failed")), Some((2, 2)));
+        let mut checks = Tally::default();
+        assert_eq!(checks.take(&told("check", json!({ "name": "docker" }))), None, "of how many is not known");
     }
 
     #[test]

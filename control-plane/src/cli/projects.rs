@@ -5,6 +5,7 @@ use muster_shared::wire;
 use serde_json::json;
 
 use super::{
+    ask,
     client::Fleet,
     failure::Failure,
     output::Output,
@@ -59,13 +60,16 @@ pub enum ProjectsCommand {
         project: String,
         /// The user's name or id.
         user: String,
+        /// Do it without asking.
+        #[arg(long, short)]
+        yes: bool,
     },
     /// Delete a project that has no environments left.
     Delete {
         /// Its slug or id.
         project: String,
-        /// Really.
-        #[arg(long)]
+        /// Do it without asking.
+        #[arg(long, short)]
         yes: bool,
     },
 }
@@ -98,14 +102,15 @@ impl ProjectsCommand {
                 fleet.add_project_member(wire::AddProjectMemberRequest { project: project.clone(), user_id }).await?;
                 return list_members(project, fleet, output).await;
             }
-            Self::RemoveMember { project, user } => {
+            Self::RemoveMember { project, user, yes } => {
+                ask::unless(yes, &format!("take {user} out of the project {project}"))?;
                 let user_id = user_id(fleet, user).await?;
                 let request = wire::RemoveProjectMemberRequest { project: project.clone(), user_id };
                 fleet.remove_project_member(request).await?;
                 return list_members(project, fleet, output).await;
             }
             Self::Delete { project, yes } => {
-                really(yes, &project)?;
+                ask::unless(yes, &format!("delete the project {project}"))?;
                 fleet.delete_project(wire::DeleteProjectRequest { project: project.clone() }).await?;
                 let deleted = json!({ "project": project, "status": "deleted" });
                 return output.print(&deleted, |_| format!("deleted {project}\n"));
@@ -130,17 +135,6 @@ async fn list_members(project: String, fleet: &mut Fleet, output: &mut Output<'_
 /// The id of the user that a name or an id means.
 async fn user_id(fleet: &mut Fleet, user: String) -> Result<String, Failure> {
     Ok(fleet.get_user(wire::GetUserRequest { user }).await?.into_inner().id)
-}
-
-/// What can't be undone is done only when it was said twice.
-///
-/// # Errors
-/// Without `--yes`.
-pub(super) fn really(yes: bool, what: &str) -> Result<(), Failure> {
-    if yes {
-        return Ok(());
-    }
-    Err(Failure::usage(format!("this would delete {what}, which can't be undone"), "repeat it with --yes"))
 }
 
 fn draw(projects: &[Project]) -> String {

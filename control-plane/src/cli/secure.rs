@@ -12,6 +12,7 @@ use muster_shared::wire;
 use serde_json::Value;
 
 use super::{
+    ask,
     client::Fleet,
     failure::Failure,
     output::Output,
@@ -33,6 +34,17 @@ pub struct SecureArgs {
     /// Write the private key to this new file, readable by you alone, instead of printing it.
     #[arg(long, value_name = "FILE")]
     pub key_out: Option<PathBuf>,
+    /// Do it without asking.
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+impl SecureArgs {
+    /// What will be changed.
+    fn what(&self) -> String {
+        let rest = if self.disable_password_auth { ", and let nobody in by a password any more" } else { "" };
+        format!("replace the password of {} by a new key{rest}", self.server)
+    }
 }
 
 /// Secures a server and shows or keeps its private key.
@@ -40,6 +52,7 @@ pub struct SecureArgs {
 /// # Errors
 /// Also when a step failed; then nothing was changed.
 pub(super) async fn run(args: SecureArgs, fleet: &mut Fleet, output: &mut Output<'_>) -> Result<(), Failure> {
+    ask::unless(args.yes, &args.what())?;
     // Before anything is asked for: a key that can't be written would be lost.
     let file = args.key_out.as_deref().map(NewKeyFile::create).transpose()?;
     let request = wire::SecureServerRequest {
@@ -102,7 +115,8 @@ impl NewKeyFile {
     pub(super) fn keep(mut self, key: &str) -> Result<(), Failure> {
         let written = self.file.write_all(key.as_bytes()).and_then(|()| self.file.sync_all());
         written.map_err(|error| {
-            Failure::ended_badly(format!("the private key can't be written to {}: {error}", self.path.display()))
+            let message = format!("the private key can't be written to {}: {error}", self.path.display());
+            Failure::ended_badly(message, "it is printed above instead: keep it now, it is not shown again")
         })?;
         self.kept = true;
         Ok(())

@@ -7,12 +7,12 @@ use muster_shared::wire;
 use serde_json::json;
 
 use super::{
+    ask,
     client::Fleet,
     connection::{ConnectionArgs, secret},
     failure::Failure,
     output::Output,
     power::{Action, PowerArgs},
-    projects::really,
     stats,
     table::{self, ago, or_dash},
     watching::Watching,
@@ -103,8 +103,8 @@ pub enum ServersCommand {
         /// Though containers run on it.
         #[arg(long)]
         force: bool,
-        /// Really.
-        #[arg(long)]
+        /// Do it without asking.
+        #[arg(long, short)]
         yes: bool,
     },
 }
@@ -200,7 +200,8 @@ impl ServersCommand {
                 fleet.update_server(update(server, name, about, connection)?).await?.into_inner()
             }
             Self::Delete { server, force, yes } => {
-                really(yes, &server)?;
+                let running = if force { ", though containers run on it" } else { "" };
+                ask::unless(yes, &format!("delete the server {server} and tell its agent to retire{running}"))?;
                 fleet.delete_server(wire::DeleteServerRequest { server: server.clone(), force }).await?;
                 let deleted = json!({ "server": server, "status": "deleted" });
                 return output.print(&deleted, |_| format!("deleted {server}\n"));

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tonic::Streaming;
 
 use super::{
+    ask,
     client::Fleet,
     failure::Failure,
     output::Output,
@@ -34,6 +35,9 @@ pub struct RotateArgs {
     /// Start it and don't wait for its end.
     #[arg(long)]
     pub detach: bool,
+    /// Do it without asking.
+    #[arg(long, short)]
+    pub yes: bool,
 }
 
 /// Whose rotation.
@@ -52,12 +56,16 @@ impl RotateArgs {
     /// # Errors
     /// Also when servers were left behind.
     pub(super) async fn run(self, fleet: &mut Fleet, output: &mut Output<'_>) -> Result<(), Failure> {
+        ask::unless(self.yes, &format!("replace the key pair {} on every server that is entered with it", self.id))?;
         // Before anything is asked for: a key that can't be written would be lost.
         let file = self.key_out.as_deref().map(NewKeyFile::create).transpose()?;
         let request = wire::RotateSshKeyPairRequest { id: self.id, key_type: self.key_type.unwrap_or_default() };
         let mut events = fleet.rotate_ssh_key_pair(request).await?.into_inner();
         let first = events.message().await?.and_then(|event| event.data).map(structure::to_json);
-        let mut begun = first.ok_or_else(|| Failure::ended_badly("the rotation did not begin"))?;
+        let mut begun = first.ok_or_else(|| {
+            Failure::ended_badly("the rotation did not begin", "`muster ssh-keys list` shows the key pairs")
+        })?;
+        let servers = begun["waiting"].as_f64().unwrap_or_default() as u64;
         // A rotation that was taken up shows no key, and the file goes again.
         let kept = file
             .filter(|_| begun["private_key"].is_string())
@@ -69,7 +77,7 @@ impl RotateArgs {
         // Where it could not be written, the key is not lost: it is printed.
         output.item(&Event { event: "rotation".to_owned(), data: begun }, draw_begun)?;
         kept.transpose()?;
-        if self.detach { Ok(()) } else { follow(events, output).await }
+        if self.detach { Ok(()) } else { follow(events, output, servers).await }
     }
 }
 
@@ -81,7 +89,11 @@ impl RotationArgs {
     pub(super) async fn run(self, fleet: &mut Fleet, output: &mut Output<'_>) -> Result<(), Failure> {
         if self.follow {
             let request = wire::WatchSshKeyRotationRequest { id: self.id };
-            return follow(fleet.watch_ssh_key_rotation(request).await?.into_inner(), output).await;
+            let page = wire::GetSshKeyRotationRequest { id: request.id.clone(), skip: 0, limit: 1 };
+            let begun = SshKeyRotation::from(fleet.get_ssh_key_rotation(page).await?.into_inner());
+            let servers = begun.waiting + begun.rotated + begun.failed + begun.lingering + begun.skipped;
+            let events = fleet.watch_ssh_key_rotation(request).await?.into_inner();
+            return follow(events, output, servers).await;
         }
         let mut whole = None::<SshKeyRotation>;
         loop {
@@ -108,8 +120,8 @@ impl RotationArgs {
     }
 }
 
-async fn follow(events: Streaming<wire::ProgressEvent>, output: &mut Output<'_>) -> Result<(), Failure> {
-    let complete = progress::follow(events, output).await?;
+async fn follow(events: Streaming<wire::ProgressEvent>, output: &mut Output<'_>, servers: u64) -> Result<(), Failure> {
+    let complete = progress::follow_all(events, output, servers).await?;
     match complete["status"].as_str() {
         Some("done") => Ok(()),
         _ => Err(Failure {

@@ -56,8 +56,9 @@ pub(super) fn printable(text: &str) -> String {
     text.chars().map(|character| if hostile(character) { '\u{fffd}' } else { character }).collect()
 }
 
+/// Without the space that every line begins with, and without what follows the last word.
 fn trim_lines(text: &str) -> String {
-    text.lines().map(|line| line.trim().to_owned() + "\n").collect()
+    text.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end().to_owned() + "\n").collect()
 }
 
 #[cfg(test)]
@@ -67,6 +68,12 @@ mod tests {
     #[test]
     fn hosts_cannot_write_to_the_terminal() {
         assert_eq!(printable("web\u{1b}[2J\u{202e}1"), "web\u{fffd}[2J\u{fffd}1");
+    }
+
+    #[test]
+    fn an_empty_first_cell_keeps_its_place() {
+        let rows = vec![vec![String::new(), "lab".to_owned()], vec!["*".to_owned(), "fleet".to_owned()]];
+        assert_eq!(draw(&["CURRENT", "NAME"], rows), "CURRENT  NAME\n         lab\n*        fleet\n");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use muster_shared::wire;
 use serde_json::json;
 
 use super::{
+    ask,
     client::Fleet,
     failure::Failure,
     output::Output,
@@ -36,6 +37,9 @@ pub enum TokensCommand {
     Revoke {
         /// The token's id.
         id: String,
+        /// Do it without asking.
+        #[arg(long, short)]
+        yes: bool,
     },
 }
 
@@ -60,7 +64,8 @@ impl TokensCommand {
                 let tokens: Vec<ApiToken> = tokens.into_iter().map(ApiToken::from).collect();
                 output.print(tokens.as_slice(), draw)
             }
-            Self::Revoke { id } => {
+            Self::Revoke { id, yes } => {
+                ask::unless(yes, &format!("make the API token {id} useless"))?;
                 fleet.revoke_api_token(wire::RevokeApiTokenRequest { id: id.clone() }).await?;
                 output.print(&json!({ "id": id, "status": "revoked" }), |_| format!("revoked {id}\n"))
             }

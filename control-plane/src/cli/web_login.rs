@@ -14,6 +14,7 @@ use tonic::Code;
 use super::{
     client::{self, Fleet, Resolved, Target},
     failure::Failure,
+    waiting::during,
 };
 use crate::{
     access::{API_TOKEN_PREFIX, Token},
@@ -30,15 +31,17 @@ const OPENER: &str = "xdg-open";
 /// # Errors
 /// When nobody approves in time, or the control plane can't be reached.
 pub(super) async fn sign_in(target: &Target, url: &Uri) -> Result<(String, wire::Me), Failure> {
-    let token = Token::generate(API_TOKEN_PREFIX).map_err(|error| Failure::ended_badly(error.to_string()))?;
+    let token = Token::generate(API_TOKEN_PREFIX).map_err(|error| {
+        Failure::ended_badly(error.to_string(), "try again, or paste a token with `muster login --paste`")
+    })?;
     let resolved = Resolved { url: url.clone(), ca_sha256: target.ca_sha256, token: token.reveal().to_owned() };
-    let mut fleet = client::connect(&resolved).await?;
+    let mut fleet = client::connect(&resolved, true).await?;
     let request = wire::BeginLoginRequest { name: name(), token_sha256: hex::encode(token.hash().as_bytes()) };
     let begun = fleet.begin_login(request).await?.into_inner();
     let address = address(url, &begun.request);
     eprintln!("Open this address and approve there what shows the code {}\n\n  {address}\n", code_of(&token.hash()));
     open(&address);
-    let me = approved(&mut fleet).await?;
+    let me = during("waiting for somebody to approve", approved(&mut fleet)).await?;
     Ok((resolved.token, me))
 }
 

@@ -31,11 +31,11 @@ await scenario("runs", async (page) => {
   assert(made.includes('"applied":true'), `it is made: ${made}`);
 
   await server.getByRole("link", { name }).click();
-  await page.getByText(`Signed by ${name}, judged good`).first().waitFor();
+  await page.getByText(`Signed by ${name}, verified`).first().waitFor();
   await page.goto(`${URL_OF}/#/audit`);
   await page.getByLabel("Action").fill("COMMAND_FINISHED");
   await page.keyboard.press("Enter");
-  await page.getByText(`Signed by ${name}, judged good`).first().waitFor();
+  await page.getByText(`Signed by ${name}, verified`).first().waitFor();
 
   await page.goto(`${URL_OF}/#/`);
   await page.getByLabel(`Select ${name}`).check();

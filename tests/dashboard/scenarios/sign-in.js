@@ -1,5 +1,6 @@
 // First run, sign-in, a wrong password, the second factor, and signing out.
 import { createHmac } from "node:crypto";
+import { readQr } from "../qr.js";
 import { assert, claim, OWNER_PASSWORD, scenario, signIn, URL_OF } from "../browser.js";
 
 function code(secret, at = Date.now()) {
@@ -33,7 +34,11 @@ await scenario("sign-in", async (page) => {
   await dialog.getByLabel("Your password").fill(OWNER_PASSWORD);
   await dialog.getByRole("button", { name: "Go on" }).click();
   const secret = (await dialog.locator("p.mono").innerText()).replaceAll(" ", "");
-  await dialog.getByLabel("Code").fill(code(secret));
+  const shown = await dialog.getByRole("img", { name: "QR code for your app" }).evaluate((svg) => ({ size: svg.viewBox.baseVal.width - 8, path: svg.querySelector("path").getAttribute("d") }));
+  const modules = new Set(shown.path.match(/M\d+ \d+/g).map((at) => at.slice(1)));
+  const scanned = new URL(readQr(shown.size, (row, column) => modules.has(`${column + 4} ${row + 4}`)));
+  assert(scanned.protocol === "otpauth:" && scanned.searchParams.get("secret") === secret, `a camera reads the same secret: ${scanned}`);
+  await dialog.getByLabel("Code", { exact: true }).fill(code(secret));
   await dialog.getByRole("button", { name: "Turn it on" }).click();
   const recovery = (await dialog.locator("pre").innerText()).trim().split("\n");
   assert(recovery.length === 10, `ten recovery codes: ${recovery.length}`);

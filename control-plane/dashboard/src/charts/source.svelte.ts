@@ -2,7 +2,7 @@
 import { get, Problem, read, told } from "../api/client";
 import type { Summary } from "../api/types";
 import { stream } from "../live/sse";
-import type { Sample, Subject, Values } from "./tracks";
+import type { Sample, Subject, Track, Values } from "./tracks";
 import { Columns } from "./window";
 
 export interface Range {
@@ -93,6 +93,11 @@ class ChartState {
   constructor(id: string, of: Subject) {
     this.#id = id;
     this.#of = of;
+  }
+
+  /** Whether there is such a track. Until the host has told, every one keeps its place, so that nothing moves when it does. */
+  mayHave(track: Track): boolean {
+    return !track.optional || this.keys.size === 0 || this.keys.has(track.key);
   }
 
   /** The range's ends now, in seconds. */

@@ -37,7 +37,7 @@ export interface Subject {
 
 const CHARTS: ChartSpec[] = [
   { key: "cpu", title: "CPU", unit: "percent", top: 100, tracks: [
-    { key: "cpu", label: "Busy", color: "--c-cpu", area: true }, { key: "iowait", label: "Waiting for disks", color: "--c-disk", optional: true }, { key: "steal", label: "Taken by the hypervisor", color: "--c-tx", optional: true }] },
+    { key: "cpu", label: "Busy", color: "--c-cpu", area: true }, { key: "iowait", label: "I/O wait", color: "--c-disk", optional: true }, { key: "steal", label: "Steal", color: "--c-tx", optional: true }] },
   { key: "memory", title: "Memory", unit: "percent", top: 100, tracks: [
     { key: "memory", label: "Used", color: "--c-memory", area: true }, { key: "swap", label: "Swap", color: "--c-tx", optional: true }] },
   { key: "network", title: "Network", unit: "rate", top: 1000, tracks: [

@@ -44,6 +44,9 @@ export function span(seconds: number | null | undefined): string {
   return words.join(" ");
 }
 
+/** How long something took: `0.3 s`, then as a span. */
+export const took = (seconds: number): string => (seconds < 10 ? `${Math.max(0, seconds).toFixed(1)} s` : span(seconds));
+
 /** How long ago, in one unit: `just now`, `4 min ago`. */
 export function ago(at: string | number | null | undefined, now: number): string {
   if (at == null) return "never";

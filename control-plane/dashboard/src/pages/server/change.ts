@@ -19,8 +19,8 @@ export interface Outcome {
 
 const TITLES: Record<string, string> = {
   install_docker: "Install Docker", start_docker: "Start Docker", add_to_docker_group: "Let the user use Docker", configure_sudo: "Let the user become root",
-  free_disk: "Free disk space", free_ports: "Free the ports", sshd: "SSH settings", unattended_upgrades: "Security updates by themselves", fail2ban: "Shut out who guesses passwords",
-  firewall: "Firewall", docker_daemon: "Docker: live restore and log limits", auditd: "Audit log of Docker", ipv6_off: "IPv6 off", authorized_key: "Login key",
+  free_disk: "Free disk space", free_ports: "Free the ports", sshd: "SSH settings", unattended_upgrades: "Automatic security updates", fail2ban: "Fail2ban against guessed passwords",
+  firewall: "Firewall", docker_daemon: "Docker live restore and log limits", auditd: "Kernel audit of Docker", ipv6_off: "IPv6 off", authorized_key: "Login key",
 };
 
 export const changeTitle = (name: string): string => TITLES[name] ?? name.replaceAll("_", " ");
@@ -39,3 +39,16 @@ const SAID: Record<string, string> = { planned: "Planned", changed: "Done and ve
 
 export const outcomeTone = (outcome: string): string => TONES[outcome] ?? "idle";
 export const outcomeSaid = (outcome: string): string => SAID[outcome] ?? outcome.replaceAll("_", " ");
+
+/** The steps in the result of a command; none where it is no change. */
+export function stepsIn(result: unknown): string[] {
+  const steps = (result as { steps?: unknown } | null)?.steps;
+  return Array.isArray(steps) ? steps.flatMap((step) => (typeof step?.title === "string" ? [step.title] : [])) : [];
+}
+
+/** What a command of this kind and result is called. */
+export function commandTitle(kind: string, state: string, result: unknown): string | null {
+  if (kind !== "change" || state !== "succeeded") return null;
+  const report = (result ?? {}) as Partial<ChangeReport>;
+  return report.undone ? "Change taken back" : report.applied ? "Change" : report.already ? "Change, there already" : "Plan of a change";
+}

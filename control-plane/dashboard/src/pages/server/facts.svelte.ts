@@ -9,24 +9,29 @@ export class FactsOf {
   at = $state<string | null>(null);
   problem = $state.raw<Problem | null>(null);
 
+  readonly #id: string;
+
+  /** Reads them again. */
+  load = async (): Promise<void> => {
+    try {
+      const document = await get("/api/v1/vms/{id}/facts", { path: { id: this.#id } });
+      this.facts = document.facts;
+      this.at = document.collected_at as string;
+      this.problem = null;
+    } catch (error) {
+      this.problem = error instanceof Problem ? error : new Problem(0, "unknown", told(error));
+    }
+  };
+
   constructor(id: string) {
-    const load = async () => {
-      try {
-        const document = await get("/api/v1/vms/{id}/facts", { path: { id } });
-        this.facts = document.facts;
-        this.at = document.collected_at as string;
-        this.problem = null;
-      } catch (error) {
-        this.problem = error instanceof Problem ? error : new Problem(0, "unknown", told(error));
-      }
-    };
+    this.#id = id;
     onMount(() => {
-      void load();
+      void this.load();
       let timer: ReturnType<typeof setTimeout> | undefined;
       const stop = fleet.on((event) => {
         if (event.server_id !== id || event.event === "sample") return;
         clearTimeout(timer);
-        timer = setTimeout(() => void load(), 300);
+        timer = setTimeout(() => void this.load(), 300);
       });
       return () => {
         clearTimeout(timer);
