@@ -148,6 +148,13 @@ fn said() -> BTreeMap<&'static str, Said> {
     let item = json!({ "item": "auditd", "outcome": "planned", "detail": "a rule is missing", "report": report });
     let secured = json!({ "status": "secured", "fingerprint": "SHA256:fingerprint", "public_key": "ssh-ed25519 AAAA",
         "private_key": "-----BEGIN OPENSSH PRIVATE KEY-----\n…", "message": "the server is entered with its own key" });
+    let server = |state: &str| ("server", json!({ "server_name": "web-1", "state": state, "detail": "it went well" }));
+    let over = |message: &str| {
+        ("complete", json!({ "status": "done", "message": message, "succeeded": 1, "failed": 0, "skipped": 0 }))
+    };
+    let rotation = json!({ "name": "fleet", "old_key_pair_id": "01890a5d-ac96-774b-bcce-b302099a8057",
+        "new_key_pair_id": "01890a5d-ac96-774b-bcce-b302099a8058", "public_key": "ssh-ed25519 AAAA",
+        "fingerprint": "SHA256:fingerprint", "private_key": "-----BEGIN OPENSSH PRIVATE KEY-----\n…", "waiting": 1 });
     [
         (
             "Bootstrap",
@@ -184,6 +191,12 @@ fn said() -> BTreeMap<&'static str, Said> {
                     json!({ "status": "done", "failed": 0, "message": "1 to be changed, 0 held already, 0 failed" }),
                 ),
             ]),
+        ),
+        ("WatchFleetRun", Said::Progress(vec![server("succeeded"), over("1 succeeded, 0 failed, 0 skipped")])),
+        ("WatchSshKeyRotation", Said::Progress(vec![server("rotated"), over("every server has the new key")])),
+        (
+            "RotateSshKeyPair",
+            Said::Progress(vec![("rotation", rotation), server("rotated"), over("every server has the new key")]),
         ),
         ("GetServer", Said::Document(example(&document, "Facts"))),
         ("GetServerMetrics", Said::Document(example(&document, "ServerMetrics"))),
