@@ -81,7 +81,7 @@ async fn commands_of_many_servers_share_transactions_and_each_hears_of_its_own()
         for (submitted, (server, id)) in submitted.into_iter().zip(servers.iter().zip(&ids)) {
             let submitted = submitted.expect("submitted");
             assert_eq!((submitted.id, submitted.server_id), (*id, *server));
-            assert_eq!(fleet.recorded_of(*id).await, ["command.submitted"]);
+            assert_eq!(fleet.recorded_of(*id).await, ["COMMAND_SUBMITTED"]);
         }
         let claim = |(server, id): (&ServerId, &CommandId)| {
             let (store, server, id) = (fleet.store.clone(), *server, *id);
@@ -105,7 +105,7 @@ async fn commands_of_many_servers_share_transactions_and_each_hears_of_its_own()
         }
         for id in ids {
             assert_eq!(fleet.commands.get(fleet.org, id).await.expect("read").state, CommandState::Succeeded);
-            assert_eq!(fleet.recorded_of(id).await, ["command.finished", "command.submitted"]);
+            assert_eq!(fleet.recorded_of(id).await, ["COMMAND_FINISHED", "COMMAND_SUBMITTED"]);
         }
     })
     .await;
