@@ -39,7 +39,8 @@ lockout:
     MUSTER_LOCKOUT_RUNS=208 MUSTER_LOCKOUT_SERVERS=8 tests/run --profile long --no-capture -E 'test(whatever_breaks_the_way_in)'
 
 # Every sample once: 1,000 simulated agents with 250 series for 20 minutes, links that drop, both sides killed by chance;
-# about three quarters of an hour. Seeded by MUSTER_SOAK_SEED.
+# about three quarters of an hour. Seeded by MUSTER_SOAK_SEED. Whether memory is flat is told where nobody kills the control
+# plane: just soak 250 2000 0
 soak agents="1000" seconds="1200" kills="8":
     MUSTER_SOAK_AGENTS={{ agents }} MUSTER_SOAK_SECONDS={{ seconds }} MUSTER_SOAK_KILLS={{ kills }} MUSTER_SOAK_SPEED=1 MUSTER_SOAK_SEALING=30 tests/run --profile long --no-capture -E 'binary(soak)'
 
