@@ -12,6 +12,7 @@ use super::{
     client::Fleet,
     failure::Failure,
     output::{Format, Output},
+    page::Page,
     since::{Since, since},
     table::{self, ago, or_dash},
     watching::Watching,
@@ -57,12 +58,8 @@ pub struct ListArgs {
     /// Keep the list on the screen and show it again whenever a command changes.
     #[arg(short, long)]
     watch: bool,
-    /// How many to leave out at the start.
-    #[arg(long, default_value_t = 0)]
-    skip: u32,
-    /// How many to list at most.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    limit: u32,
+    #[command(flatten)]
+    page: Page,
 }
 
 impl CommandsCommand {
@@ -84,8 +81,8 @@ async fn list(args: ListArgs, fleet: &mut Fleet, output: &mut Output<'_>) -> Res
     let since_us = args.since.map(|since| since.at_us(Clock::system().now_us()));
     let request = wire::ListCommandsRequest {
         server: args.server.unwrap_or_default(),
-        skip: args.skip,
-        limit: args.limit,
+        skip: args.page.skip,
+        limit: args.page.limit,
         state: args.state.unwrap_or_default(),
         kind: args.kind.unwrap_or_default(),
         since: since_us.map(|us| Time(us).into()),

@@ -23,21 +23,28 @@ pub struct Fix {
     /// Take back the last change of each action.
     #[arg(long, conflicts_with_all = ["dry_run", "all"])]
     undo: bool,
-    /// Whom configure_sudo and add_to_docker_group are for; unless given, the user of the server's login.
-    #[arg(long, value_name = "NAME")]
-    username: Option<String>,
-    /// What free_ports frees; 80 and 443 unless given.
-    #[arg(long, value_name = "PORT", value_delimiter = ',')]
-    ports: Vec<u16>,
-    /// The only unit that free_ports may stop.
-    #[arg(long)]
-    unit: Option<String>,
-    /// Have free_disk remove also images with a name that no container uses.
-    #[arg(long)]
-    all_images: bool,
+    #[command(flatten)]
+    options: FixOptions,
     /// Do it without asking.
     #[arg(long, short)]
     yes: bool,
+}
+
+/// What single fixes can be told.
+#[derive(Debug, Clone, Args)]
+pub struct FixOptions {
+    /// Whom configure_sudo and add_to_docker_group are for; unless given, the user of the server's login.
+    #[arg(long, value_name = "NAME")]
+    pub(super) username: Option<String>,
+    /// What free_ports frees; 80 and 443 unless given.
+    #[arg(long, value_name = "PORT", value_delimiter = ',')]
+    pub(super) ports: Vec<u16>,
+    /// The only unit that free_ports may stop.
+    #[arg(long)]
+    pub(super) unit: Option<String>,
+    /// Have free_disk remove also images with a name that no container uses.
+    #[arg(long)]
+    pub(super) all_images: bool,
 }
 
 impl Fix {
@@ -52,10 +59,10 @@ impl Fix {
             all: self.all,
             dry_run,
             undo: self.undo,
-            username: self.username.clone().unwrap_or_default(),
-            ports: self.ports.iter().copied().map(u32::from).collect(),
-            unit: self.unit.clone().unwrap_or_default(),
-            all_images: self.all_images,
+            username: self.options.username.clone().unwrap_or_default(),
+            ports: self.options.ports.iter().copied().map(u32::from).collect(),
+            unit: self.options.unit.clone().unwrap_or_default(),
+            all_images: self.options.all_images,
         };
         if self.dry_run {
             return self.follow(request(true), fleet, output).await.map(drop);

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use muster_shared::wire;
 
-use super::{ask, client::Fleet, failure::Failure, output::Output, progress, table};
+use super::{ask, client::Fleet, failure::Failure, fix::FixOptions, output::Output, page::Page, progress, table};
 use crate::api::model::fleet_run::{FleetRun, FleetTask};
 
 /// Servers asked for in a page.
@@ -17,14 +17,7 @@ pub enum FleetRunsCommand {
     Run(Run),
     /// List runs, newest first.
     #[command(visible_alias = "ls")]
-    List {
-        /// How many to leave out at the start.
-        #[arg(long, default_value_t = 0)]
-        skip: u32,
-        /// How many to list at most.
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
-        limit: u32,
-    },
+    List(Page),
     /// Show a run and its servers.
     Show {
         /// Its id.
@@ -81,18 +74,8 @@ pub(super) enum TaskCommand {
         /// Take back the last change instead.
         #[arg(long)]
         undo: bool,
-        /// Whom configure_sudo and add_to_docker_group are for; unless given, the user of each server's login.
-        #[arg(long, value_name = "NAME")]
-        username: Option<String>,
-        /// What free_ports frees; 80 and 443 unless given.
-        #[arg(long, value_name = "PORT", value_delimiter = ',')]
-        ports: Vec<u16>,
-        /// The only unit that free_ports may stop.
-        #[arg(long)]
-        unit: Option<String>,
-        /// Have free_disk remove also images with a name that no container uses.
-        #[arg(long)]
-        all_images: bool,
+        #[command(flatten)]
+        options: FixOptions,
     },
     /// Apply one item of the hardening profile.
     Harden {
@@ -116,7 +99,7 @@ impl TaskCommand {
         match self {
             Self::Preflight => of("preflight"),
             Self::RefreshFacts => of("refresh_facts"),
-            Self::Fix { action, undo, username, ports, unit, all_images } => {
+            Self::Fix { action, undo, options: FixOptions { username, ports, unit, all_images } } => {
                 FleetTask { action: Some(action), undo, username, ports, unit, all_images, ..of("fix") }
             }
             Self::Harden { item, undo, open_ports, ssh_from } => {
@@ -134,7 +117,7 @@ impl FleetRunsCommand {
     pub async fn run(self, fleet: &mut Fleet, output: &mut Output<'_>) -> Result<(), Failure> {
         match self {
             Self::Run(run) => run.run(fleet, output).await,
-            Self::List { skip, limit } => {
+            Self::List(Page { skip, limit }) => {
                 let runs = fleet.list_fleet_runs(wire::ListFleetRunsRequest { skip, limit }).await?.into_inner().runs;
                 let runs: Vec<FleetRun> = runs.into_iter().map(FleetRun::from).collect();
                 output.print(runs.as_slice(), draw_list)

@@ -1,4 +1,4 @@
-//! `muster login`, `muster logout` and `muster contexts …`
+//! `muster login` and `muster contexts …`
 
 use std::{
     io::{IsTerminal as _, Read as _},

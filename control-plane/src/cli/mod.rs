@@ -26,6 +26,7 @@ mod metrics;
 mod metrics_retention;
 mod next_step;
 mod output;
+mod page;
 mod power;
 mod progress;
 mod projects;

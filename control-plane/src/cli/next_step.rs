@@ -109,7 +109,33 @@ pub(super) fn next_step(code: Code, word: &str, message: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn every_step_that_is_a_command_can_be_taken() {
+        let by_kind = (0..=16).map(|code| next_step(Code::from_i32(code), "", ""));
+        let steps = BY_WORD.iter().chain(LISTED).map(|(_, step)| *step).chain(by_kind);
+        let commands: Vec<_> = steps
+            .flat_map(|step| step.split('`').skip(1).step_by(2))
+            .filter_map(|quoted| quoted.strip_prefix("muster "))
+            .collect();
+        assert!(commands.len() > 30, "{commands:?}");
+        for command in commands {
+            let mut at = Cli::command();
+            for word in command.split(' ') {
+                if let Some(option) = word.strip_prefix("--") {
+                    let knows = |argument: &clap::Arg| argument.get_long() == Some(option);
+                    assert!(at.get_arguments().any(knows), "muster {command}: no {word}");
+                } else if word.starts_with(|letter: char| letter.is_ascii_lowercase()) && at.has_subcommands() {
+                    at = at.find_subcommand(word).unwrap_or_else(|| panic!("muster {command}: no {word}")).clone();
+                }
+            }
+            assert!(!at.has_subcommands(), "muster {command} is no whole command");
+        }
+    }
 
     #[test]
     fn no_error_is_left_without_a_next_step() {

@@ -9,6 +9,7 @@ use super::{
     client::Fleet,
     failure::Failure,
     output::Output,
+    page::Page,
     table::{self, or_dash},
 };
 use crate::api::model::project::{Project, ProjectMember};
@@ -18,14 +19,7 @@ use crate::api::model::project::{Project, ProjectMember};
 pub enum ProjectsCommand {
     /// List the projects you may see.
     #[command(visible_alias = "ls")]
-    List {
-        /// How many to leave out at the start.
-        #[arg(long, default_value_t = 0)]
-        skip: u32,
-        /// How many to list at most.
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
-        limit: u32,
-    },
+    List(Page),
     /// Show one project.
     Show {
         /// Its slug or id.
@@ -81,7 +75,7 @@ impl ProjectsCommand {
     /// What the control plane refused.
     pub async fn run(self, fleet: &mut Fleet, output: &mut Output<'_>) -> Result<(), Failure> {
         let project = match self {
-            Self::List { skip, limit } => {
+            Self::List(Page { skip, limit }) => {
                 let answer = fleet.list_projects(wire::ListProjectsRequest { skip, limit }).await?.into_inner();
                 let projects: Vec<Project> = answer.projects.into_iter().map(Project::from).collect();
                 return output.print(projects.as_slice(), draw);

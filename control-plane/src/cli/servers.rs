@@ -12,6 +12,7 @@ use super::{
     connection::{ConnectionArgs, secret},
     failure::Failure,
     output::Output,
+    page::Page,
     power::{Action, PowerArgs},
     stats,
     table::{self, ago, or_dash},
@@ -117,12 +118,8 @@ pub struct ListArgs {
     /// A CEL expression over fields and facts, such as 'docker.version < version("24.0") && disk.free_gb < 20.0'
     #[arg(long, value_name = "EXPRESSION")]
     filter: Option<String>,
-    /// How many to leave out at the start.
-    #[arg(long, default_value_t = 0)]
-    skip: u32,
-    /// How many to list at most.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    limit: u32,
+    #[command(flatten)]
+    page: Page,
     /// Show it again whenever something happens in the fleet.
     #[arg(long, short)]
     watch: bool,
@@ -223,8 +220,8 @@ pub(super) fn print_server(server: wire::Server, output: &mut Output<'_>) -> Res
 async fn list(args: ListArgs, fleet: &mut Fleet, output: &mut Output<'_>) -> Result<(), Failure> {
     let request = wire::ListServersRequest {
         status: args.status.unwrap_or_default(),
-        skip: args.skip,
-        limit: args.limit,
+        skip: args.page.skip,
+        limit: args.page.limit,
         filter: args.filter.unwrap_or_default(),
     };
     if args.watch { watch_list(request, fleet, output).await } else { print_list(request, fleet, output).await }

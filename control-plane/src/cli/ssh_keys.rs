@@ -12,6 +12,7 @@ use super::{
     connection::secret,
     failure::Failure,
     output::Output,
+    page::Page,
     ssh_key_rotations::{RotateArgs, RotationArgs},
     table,
 };
@@ -22,14 +23,7 @@ use crate::api::model::ssh_key::{SshKeyPair, SshKeyPairCreated};
 pub enum SshKeysCommand {
     /// List the organisation's key pairs.
     #[command(visible_alias = "ls")]
-    List {
-        /// How many to leave out at the start.
-        #[arg(long, default_value_t = 0)]
-        skip: u32,
-        /// How many to list at most.
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
-        limit: u32,
-    },
+    List(Page),
     /// Show one key pair, without its private part.
     Show {
         /// Its id.
@@ -81,7 +75,7 @@ impl SshKeysCommand {
     /// What the control plane refused.
     pub async fn run(self, fleet: &mut Fleet, output: &mut Output<'_>) -> Result<(), Failure> {
         let pair = match self {
-            Self::List { skip, limit } => {
+            Self::List(Page { skip, limit }) => {
                 let request = wire::ListSshKeyPairsRequest { skip, limit };
                 let pairs = fleet.list_ssh_key_pairs(request).await?.into_inner().key_pairs;
                 let pairs: Vec<SshKeyPair> = pairs.into_iter().map(SshKeyPair::from).collect();

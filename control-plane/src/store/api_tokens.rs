@@ -76,12 +76,7 @@ impl Store {
         .bind(MAX_TOKENS)
         .execute(&mut *tx)
         .await?;
-        if done.rows_affected() == 0 {
-            return Ok(false);
-        }
-        self.append_audit(&mut tx, record).await?;
-        tx.commit().await?;
-        Ok(true)
+        self.commit_changed(tx, done.rows_affected() > 0, record).await
     }
 
     /// The tokens of `user` for the organisation that are not revoked, newest first.

@@ -90,6 +90,16 @@ impl Store {
         Ok(())
     }
 
+    /// Ends a transaction that changes something or nothing: what `changed` goes on record and is committed, and nothing
+    /// else. Answers whether it did.
+    pub(super) async fn commit_changed(&self, mut tx: Tx, changed: bool, record: &Record) -> Result<bool> {
+        if changed {
+            self.append_audit(&mut tx, record).await?;
+            tx.commit().await?;
+        }
+        Ok(changed)
+    }
+
     /// Appends `record` to its organisation's chain, as the last step before the commit.
     pub(super) async fn append_audit(&self, tx: &mut Tx, record: &Record) -> Result<()> {
         append(tx, self.audit_signer()?, record).await

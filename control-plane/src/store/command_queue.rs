@@ -171,6 +171,9 @@ impl Store {
 
     async fn change_command(&self, change: CommandChange) -> Result<CommandChanged> {
         let queue = self.commands();
+        if queue.room.available_permits() == 0 {
+            metrics::counter!("muster_commands_queue_full_total").increment(1);
+        }
         let place = Arc::clone(&queue.room).acquire_owned().await.map_err(|_| abandoned())?;
         let (answer, answered) = oneshot::channel();
         if queue.push(Waiting { change, answer, _place: place }) {

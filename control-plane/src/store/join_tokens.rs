@@ -105,12 +105,7 @@ impl Store {
         .bind(token.expires_at_us)
         .execute(&mut *tx)
         .await?;
-        if done.rows_affected() == 0 {
-            return Ok(false);
-        }
-        self.append_audit(&mut tx, record).await?;
-        tx.commit().await?;
-        Ok(true)
+        self.commit_changed(tx, done.rows_affected() > 0, record).await
     }
 
     /// The organisation's join tokens, newest first.

@@ -135,12 +135,7 @@ impl Store {
         .bind(record.act.at_us)
         .execute(&mut *tx)
         .await?;
-        if done.rows_affected() == 0 {
-            return Ok(false);
-        }
-        self.append_audit(&mut tx, record).await?;
-        tx.commit().await?;
-        Ok(true)
+        self.commit_changed(tx, done.rows_affected() > 0, record).await
     }
 
     /// Makes `row` the server's record, while the turn is held and where nobody changed the server since it was read.

@@ -113,12 +113,7 @@ impl Store {
         .bind(before.description.as_str())
         .execute(&mut *tx)
         .await?;
-        if done.rows_affected() == 0 {
-            return Ok(false);
-        }
-        self.append_audit(&mut tx, record).await?;
-        tx.commit().await?;
-        Ok(true)
+        self.commit_changed(tx, done.rows_affected() > 0, record).await
     }
 
     /// Deletes a key pair that no server is entered with. Servers that were deleted before forget it.

@@ -122,12 +122,7 @@ impl Store {
             .bind(id.to_string())
             .execute(&mut *tx)
             .await?;
-        if done.rows_affected() == 0 {
-            return Ok(false);
-        }
-        self.append_audit(&mut tx, record).await?;
-        tx.commit().await?;
-        Ok(true)
+        self.commit_changed(tx, done.rows_affected() > 0, record).await
     }
 
     /// Remembers where the user chose to act in this session.
