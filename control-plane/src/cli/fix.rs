@@ -32,7 +32,7 @@ pub struct Fix {
 
 /// What single fixes can be told.
 #[derive(Debug, Clone, Args)]
-pub struct FixOptions {
+pub(super) struct FixOptions {
     /// Whom configure_sudo and add_to_docker_group are for; unless given, the user of the server's login.
     #[arg(long, value_name = "NAME")]
     pub(super) username: Option<String>,
