@@ -35,6 +35,7 @@ use crate::{
     members::Members,
     metrics::{
         Heads, History, MetricStore,
+        compact::{self, keep_compacted},
         engine::Trouble,
         exchange::Client,
         forward::Forwarder,
@@ -358,6 +359,7 @@ impl App {
         tasks.spawn(keep_resealed(self.store.clone(), self.keyring.clone(), stop()));
         if self.config.metric_store.is_none() {
             tasks.spawn(keep_sealed(self.history.clone(), self.config.seal_interval, stop()));
+            tasks.spawn(keep_compacted(self.history.clone(), compact::EVERY, stop()));
         }
         tasks.spawn(keep_trimmed(self.store.clone(), self.clock.clone(), self.config.kept, stop()));
     }

@@ -9,6 +9,7 @@ use muster::{
     events::Events,
     metrics::{
         Asked, Budget, Declarations, History, MetricStore, Selection, SeriesQuery, Stepped,
+        block::rollup::rounded,
         exchange::{Client, Destination},
         forward::Forwarder,
         query,
@@ -306,7 +307,7 @@ impl World {
                     continue;
                 };
                 let is_rounded = series.kind == SeriesKind::Counter && steps.step_us >= 60 * SECOND_US;
-                let end = |end: f64| scaled(series, if is_rounded { f64::from(end as f32) } else { end });
+                let end = |end: f64| scaled(series, if is_rounded { rounded(end) } else { end });
                 ensure!(found == (end(bucket.min), scaled(series, mean), end(bucket.max)), "{}", place());
                 compared += 3;
             }

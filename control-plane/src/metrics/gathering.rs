@@ -4,10 +4,7 @@ use std::{collections::BTreeMap, ops::Range};
 
 use muster_shared::metric::Series;
 
-use super::{
-    Points,
-    steps::{Bucket, Reader, Steps},
-};
+use super::steps::{Bucket, Reader, Steps};
 
 /// What series were in each step, as far as it was gathered.
 #[derive(Debug)]
@@ -27,34 +24,62 @@ impl Gathering {
         self.readers.clear();
     }
 
-    /// Takes in a part of the step that `at_us` is in.
-    pub(super) fn merge(&mut self, series: &Series, at_us: i64, bucket: &Bucket) {
-        let Some(place) = self.steps.place(at_us) else { return };
-        if !self.buckets.contains_key(series) {
-            self.buckets.insert(series.clone(), vec![Bucket::default(); self.steps.count()]);
+    /// Takes in parts of the steps that their moments are in.
+    pub(super) fn merge(&mut self, series: &Series, parts: impl Iterator<Item = (i64, Bucket)>) {
+        let mut parts = parts.peekable();
+        if parts.peek().is_none() {
+            return;
         }
-        if let Some(known) = self.buckets.get_mut(series).and_then(|buckets| buckets.get_mut(place)) {
-            known.merge(bucket);
+        let mut place = Place::new(self.steps);
+        let new = || vec![Bucket::default(); self.steps.count()];
+        let buckets = self.buckets.entry(series.clone()).or_insert_with(new);
+        for (at_us, part) in parts {
+            if let Some(bucket) = place.of(at_us).and_then(|place| buckets.get_mut(place)) {
+                bucket.merge(&part);
+            }
         }
     }
 
     /// Takes in samples, in order of time within a run; those outside of `run` only help to make rates.
-    pub(super) fn take(&mut self, series: &Series, points: &Points, run: &Range<i64>) {
-        let mut reader = self.readers.get(series).copied().unwrap_or_default();
-        let mut buckets = self.buckets.remove(series).unwrap_or_else(|| vec![Bucket::default(); self.steps.count()]);
+    pub(super) fn take(&mut self, series: &Series, points: &[(i64, i64)], run: &Range<i64>) {
+        let mut place = Place::new(self.steps);
+        let reader = self.readers.entry(series.clone()).or_default();
+        let new = || vec![Bucket::default(); self.steps.count()];
+        let buckets = self.buckets.entry(series.clone()).or_insert_with(new);
         for reading in points.iter().filter_map(|point| reader.read(series.kind, *point)) {
             if run.contains(&reading.at_us)
-                && let Some(bucket) = self.steps.place(reading.at_us).and_then(|place| buckets.get_mut(place))
+                && let Some(bucket) = place.of(reading.at_us).and_then(|place| buckets.get_mut(place))
             {
                 bucket.take(&reading);
             }
         }
-        self.buckets.insert(series.clone(), buckets);
-        self.readers.insert(series.clone(), reader);
     }
 
     /// Every series' steps.
     pub(super) fn finish(self) -> BTreeMap<Series, Vec<Bucket>> {
         self.buckets
+    }
+}
+
+/// Finds steps for moments that mostly are in the same one as the moment before.
+#[derive(Debug)]
+struct Place {
+    steps: Steps,
+    step_us: Range<i64>,
+    place: Option<usize>,
+}
+
+impl Place {
+    fn new(steps: Steps) -> Self {
+        Self { steps, step_us: 0..0, place: None }
+    }
+
+    fn of(&mut self, at_us: i64) -> Option<usize> {
+        if !self.step_us.contains(&at_us) {
+            let begin_us = at_us.div_euclid(self.steps.step_us).saturating_mul(self.steps.step_us);
+            self.step_us = begin_us..begin_us.saturating_add(self.steps.step_us);
+            self.place = self.steps.place(at_us);
+        }
+        self.place
     }
 }

@@ -1,6 +1,7 @@
 //! What a server's samples say.
 
 pub mod block;
+pub mod compact;
 mod declarations;
 pub mod engine;
 pub mod exchange;

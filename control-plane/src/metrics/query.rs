@@ -9,6 +9,7 @@ use muster_shared::{
 
 use super::{
     Budget, MetricStore, Selection,
+    block::rollup::rounded,
     group::{Group, Grouped},
     steps::{Bucket, MINUTE_US, Steps, scaled},
 };
@@ -126,9 +127,9 @@ impl Stepped {
         if buckets.iter().all(|bucket| bucket.weight == 0) {
             return None;
         }
-        // Roll-ups keep seven digits of a rate. Steps that may come from them have no more, wherever they come from.
+        // Steps that may come from roll-ups have no more digits of a rate than those, wherever they come from.
         let is_rounded = series.kind == SeriesKind::Counter && step_us >= MINUTE_US;
-        let end = |value: f64| if is_rounded { f64::from(value as f32) } else { value };
+        let end = |value: f64| if is_rounded { rounded(value) } else { value };
         let values = |of: &dyn Fn(&Bucket) -> f64| {
             let value = |bucket: &Bucket| if bucket.weight > 0 { scaled(series, of(bucket)) } else { f64::NAN };
             buckets.iter().map(value).collect()

@@ -35,6 +35,8 @@ pub const DISK_USE_KEPT_US: i64 = 90 * DAY_US;
 const INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// Blocks removed in one transaction: writers wait for it.
 const BLOCKS_AT_ONCE: u32 = 200;
+/// The same of days: each has some hundred stripes.
+const DAYS_AT_ONCE: u32 = 10;
 const HOUR_US: i64 = 3_600 * 1_000_000;
 const DAY_US: i64 = 24 * HOUR_US;
 
@@ -120,6 +122,7 @@ impl MetricsRetentions {
 /// What one turn removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Removed {
+    /// Of hours and of days.
     pub blocks: u64,
     /// In quarantine, or kept after they were sealed.
     pub frames: u64,
@@ -167,6 +170,13 @@ pub async fn trim(store: &Store, max: Kept, now_us: i64) -> Result<Removed, Stor
                 let blocks = store.forget_blocks(org, resolution, before_us, BLOCKS_AT_ONCE).await?;
                 removed.blocks += blocks;
                 if blocks < u64::from(BLOCKS_AT_ONCE) {
+                    break;
+                }
+            }
+            loop {
+                let days = store.forget_days(org, resolution, before_us, DAYS_AT_ONCE).await?;
+                removed.blocks += days;
+                if days < u64::from(DAYS_AT_ONCE) {
                     break;
                 }
             }

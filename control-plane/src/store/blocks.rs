@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use muster_shared::id::{OrgId, ServerId};
 use sqlx::any::AnyRow;
 
-use super::{Result, Store, StoreError, StoredFrame, Tx, frames::stored, rows::Columns as _};
+use super::{Result, Store, StoreError, StoredFrame, Tx, days::checksum, frames::stored, rows::Columns as _};
 
 /// Frames kept of each server after they were sealed: what it said last is read from them.
 const KEPT_FRAMES: i64 = 2;
@@ -27,6 +27,9 @@ impl Resolution {
     /// All of them, the finest first.
     pub const ALL: [Self; 3] = [Self::Second, Self::Minute, Self::Hour];
 
+    /// A day of hours, or of the hours of anything finer once it is over.
+    pub const DAY_US: i64 = 24 * HOUR_US;
+
     /// In seconds.
     #[must_use]
     pub fn seconds(self) -> i64 {
@@ -42,7 +45,7 @@ impl Resolution {
     pub fn window_us(self) -> i64 {
         match self {
             Self::Second | Self::Minute => HOUR_US,
-            Self::Hour => 24 * HOUR_US,
+            Self::Hour => Self::DAY_US,
         }
     }
 }
@@ -282,15 +285,7 @@ impl Store {
         }
         delete_kept(&mut tx, server, &newest).await?;
         for key in &sealing.replaced {
-            sqlx::query(
-                "DELETE FROM metric_blocks WHERE server_id = $1 AND resolution = $2 AND window_us = $3 AND part = $4",
-            )
-            .bind(server.to_string())
-            .bind(key.resolution.seconds())
-            .bind(key.window_us)
-            .bind(key.part)
-            .execute(&mut *tx)
-            .await?;
+            delete_block(&mut tx, server, *key).await?;
         }
         for block in &sealing.blocks {
             insert_block(&mut tx, server, block).await?;
@@ -310,7 +305,7 @@ fn latest_end(before_us: i64) -> i64 {
 }
 
 /// Takes the server's turn; the row is locked until the transaction ends.
-async fn claim(tx: &mut Tx, server: ServerId, revision: i64) -> Result<bool> {
+pub(super) async fn claim(tx: &mut Tx, server: ServerId, revision: i64) -> Result<bool> {
     sqlx::query("INSERT INTO metric_sealing (server_id, revision) VALUES ($1, 0) ON CONFLICT DO NOTHING")
         .bind(server.to_string())
         .execute(&mut **tx)
@@ -413,6 +408,17 @@ async fn delete_kept(tx: &mut Tx, server: ServerId, newest: &[(u64, u64)]) -> Re
     delete_frames(tx, server, old).await
 }
 
+pub(super) async fn delete_block(tx: &mut Tx, server: ServerId, key: BlockKey) -> Result<()> {
+    sqlx::query("DELETE FROM metric_blocks WHERE server_id = $1 AND resolution = $2 AND window_us = $3 AND part = $4")
+        .bind(server.to_string())
+        .bind(key.resolution.seconds())
+        .bind(key.window_us)
+        .bind(key.part)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
 async fn insert_block(tx: &mut Tx, server: ServerId, block: &BlockRow) -> Result<()> {
     sqlx::query(
         "INSERT INTO metric_blocks (server_id, resolution, window_us, part, first_us, last_us, samples, checksum, \
@@ -434,8 +440,7 @@ async fn insert_block(tx: &mut Tx, server: ServerId, block: &BlockRow) -> Result
 
 fn block(row: &AnyRow, resolution: Resolution) -> Result<BlockRow> {
     let key = BlockKey { resolution, window_us: row.value("window_us")?, part: row.value("part")? };
-    // A checksum that fits no such number matches nothing, and the block is damaged.
-    let checksum = u32::try_from(row.value::<i64>("checksum")?).unwrap_or(0);
+    let checksum = checksum(row.value("checksum")?);
     Ok(BlockRow {
         key,
         first_us: row.value("first_us")?,

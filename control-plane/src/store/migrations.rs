@@ -30,6 +30,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (22, "hardening score", include_str!("migrations/0022_hardening_score.sql")),
     (23, "metrics retention", include_str!("migrations/0023_metrics_retention.sql")),
     (24, "forwarding", include_str!("migrations/0024_forwarding.sql")),
+    (25, "metric days", include_str!("migrations/0025_metric_days.sql")),
 ];
 
 /// Brings the database to the newest version. PostgreSQL replicas take turns by an advisory lock.

@@ -1,63 +1,139 @@
-//! One column of integers, small where they stand still or rise evenly. Pure.
+//! One column of integers, small where they stand still, rise evenly or are multiples of something. Pure.
 //!
 //! ```text
 //! column  = flag body
-//! flag 0  = zigzag(value)                                  the same value throughout
-//! flag 1  = zigzag(first) zigzag(delta)*
-//! flag 2  = zigzag(first) zigzag(first delta) zigzag(delta of deltas)*
+//! flag 0  = zigzag(value)                                                        the same value throughout
+//! flag 1  = zigzag(first) zigzag(delta)*                                         written by the first version only
+//! flag 2  = zigzag(first) zigzag(first delta) zigzag(delta of deltas)*           written by the first version only
+//! flag 3  =                                                                      as this column of the row before
+//! flag 4  = varint(unit) zigzag(least) varint((value - least) / unit)*
+//! flag 5  = varint(unit) zigzag(first) zigzag(delta / unit)*
+//! flag 6  = varint(unit) zigzag(first) zigzag(first delta / unit) zigzag(delta of deltas / unit)*
 //! ```
+//! The unit is what all deltas are multiples of, such as the bytes of a page.
 
-use muster_shared::metric::varint::{EndsEarly, put_deltas, put_zigzag, take_zigzag};
+use muster_shared::metric::varint::{EndsEarly, put_varint, put_zigzag, take_varint, take_zigzag};
 
 use super::Damaged;
 
 const CONSTANT: u8 = 0;
 const DELTAS: u8 = 1;
 const DELTAS_OF_DELTAS: u8 = 2;
+const AS_BEFORE: u8 = 3;
+const VALUES: u8 = 4;
+const UNIT_DELTAS: u8 = 5;
+const UNIT_DELTAS_OF_DELTAS: u8 = 6;
 
-/// Appends `values`, in whichever form is the smallest. Nothing for none.
-pub(super) fn put(out: &mut Vec<u8>, values: &[i64]) {
+/// Where a column that others refer to is, and how many values it has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    at: usize,
+    count: usize,
+}
+
+/// Appends `values`, in whichever form is the smallest. `before` is what the row before has in this column. Nothing for none.
+pub(super) fn put(out: &mut Vec<u8>, values: &[i64], before: &[i64]) {
     let Some(first) = values.first() else { return };
     if values.iter().all(|value| value == first) {
         out.push(CONSTANT);
         put_zigzag(out, *first);
         return;
     }
-    let at = out.len();
-    out.push(DELTAS);
-    put_deltas(out, values.iter().copied());
-    let steps = values.iter().scan(0i64, |before, value| {
-        let step = value.wrapping_sub(*before);
-        *before = *value;
-        Some(step)
+    if values == before {
+        out.push(AS_BEFORE);
+        return;
+    }
+    let unit = unit(values);
+    let least = values.iter().copied().min().unwrap_or(*first);
+    let above = |value: i64| value.wrapping_sub(least).cast_unsigned() / unit;
+    let mut lengths = [0usize; 3];
+    each_delta(values, unit, |delta, delta_of_deltas| {
+        lengths[1] += length(zigzag(delta));
+        lengths[2] += length(zigzag(delta_of_deltas));
     });
-    let mut other = Vec::with_capacity(out.len() - at);
-    other.push(DELTAS_OF_DELTAS);
-    put_zigzag(&mut other, *first);
-    put_deltas(&mut other, steps.skip(1));
-    if other.len() < out.len() - at {
-        out.truncate(at);
-        out.append(&mut other);
+    lengths[0] = values.iter().map(|value| length(above(*value))).sum();
+    let flag = match lengths {
+        [values, deltas, of_deltas] if values < deltas && values < of_deltas => VALUES,
+        [_, deltas, of_deltas] if of_deltas < deltas => UNIT_DELTAS_OF_DELTAS,
+        _ => UNIT_DELTAS,
+    };
+    out.push(flag);
+    put_varint(out, unit);
+    match flag {
+        VALUES => {
+            put_zigzag(out, least);
+            values.iter().for_each(|value| put_varint(out, above(*value)));
+        }
+        UNIT_DELTAS => {
+            put_zigzag(out, *first);
+            each_delta(values, unit, |delta, _| put_zigzag(out, delta));
+        }
+        _ => {
+            put_zigzag(out, *first);
+            each_delta(values, unit, |_, delta_of_deltas| put_zigzag(out, delta_of_deltas));
+        }
     }
 }
 
-/// Takes `count` values, at least one, off the front of `input`.
-pub(super) fn take(input: &mut &[u8], count: usize) -> Result<Vec<i64>, Damaged> {
+/// Takes `count` values, at least one, from `at` in `plain`, and moves on. `known` is where the row before has this column.
+pub(super) fn take(plain: &[u8], at: &mut usize, count: usize, known: &mut Option<Place>) -> Result<Vec<i64>, Damaged> {
+    let place = skip(plain, at, count, known)?;
+    let mut input = plain.get(place.at..).ok_or(Damaged::Content)?;
     let (flag, rest) = input.split_first().ok_or(Damaged::Content)?;
-    *input = rest;
-    let first = take_zigzag(input)?;
+    input = rest;
+    let unit = if *flag >= VALUES { take_varint(&mut input)?.cast_signed() } else { 1 };
+    let first = take_zigzag(&mut input)?;
     match *flag {
         CONSTANT => Ok(vec![first; count]),
-        DELTAS => added_up(first, count, || take_zigzag(input)),
-        DELTAS_OF_DELTAS => {
+        DELTAS | UNIT_DELTAS => added_up(first, count, || Ok(take_zigzag(&mut input)?.wrapping_mul(unit))),
+        DELTAS_OF_DELTAS | UNIT_DELTAS_OF_DELTAS => {
             let mut step = 0i64;
             added_up(first, count, || {
-                step = step.wrapping_add(take_zigzag(input)?);
-                Ok(step)
+                step = step.wrapping_add(take_zigzag(&mut input)?);
+                Ok(step.wrapping_mul(unit))
             })
+        }
+        VALUES => {
+            let mut values = Vec::with_capacity(count);
+            for _ in 0..count {
+                values.push(first.wrapping_add(take_varint(&mut input)?.cast_signed().wrapping_mul(unit)));
+            }
+            Ok(values)
         }
         _ => Err(Damaged::Content),
     }
+}
+
+/// Passes over a column of `count` values; where its values are.
+pub(super) fn skip(plain: &[u8], at: &mut usize, count: usize, known: &mut Option<Place>) -> Result<Place, Damaged> {
+    let begin = *at;
+    let numbers = match plain.get(begin).ok_or(Damaged::Content)? {
+        &CONSTANT => 1,
+        &(DELTAS | DELTAS_OF_DELTAS) => count,
+        &AS_BEFORE => {
+            *at = begin + 1;
+            return known.filter(|place| place.count == count).ok_or(Damaged::Content);
+        }
+        &VALUES => count + 2,
+        &(UNIT_DELTAS | UNIT_DELTAS_OF_DELTAS) => count + 1,
+        _ => return Err(Damaged::Content),
+    };
+    *at = begin + 1 + length_of(&plain[begin + 1..], numbers)?;
+    let place = Place { at: begin, count };
+    *known = Some(place);
+    Ok(place)
+}
+
+/// How many bytes `numbers` varints have.
+fn length_of(plain: &[u8], numbers: usize) -> Result<usize, Damaged> {
+    let mut left = numbers;
+    for (at, byte) in plain.iter().enumerate() {
+        left -= usize::from(byte & 0x80 == 0);
+        if left == 0 {
+            return Ok(at + 1);
+        }
+    }
+    Err(Damaged::Content)
 }
 
 fn added_up(first: i64, count: usize, mut step: impl FnMut() -> Result<i64, EndsEarly>) -> Result<Vec<i64>, Damaged> {
@@ -71,31 +147,111 @@ fn added_up(first: i64, count: usize, mut step: impl FnMut() -> Result<i64, Ends
     Ok(values)
 }
 
+/// The greatest number that all deltas are multiples of; 1 where a delta does not fit 64 bits.
+fn unit(values: &[i64]) -> u64 {
+    let mut unit = 0u64;
+    for pair in values.windows(2) {
+        let Some(delta) = pair[1].checked_sub(pair[0]) else { return 1 };
+        let (mut one, mut other) = (delta.unsigned_abs(), unit);
+        while other != 0 {
+            (one, other) = (other, one % other);
+        }
+        unit = one;
+        if unit == 1 {
+            break;
+        }
+    }
+    // Half of all numbers is beyond what a signed delta can be multiplied with.
+    if unit == 0 || unit > i64::MAX.cast_unsigned() { 1 } else { unit }
+}
+
+/// Tells of every value but the first how many units it is from the one before, and what that is from the step before.
+fn each_delta(values: &[i64], unit: u64, mut tell: impl FnMut(i64, i64)) {
+    let (unit, mut step) = (unit.cast_signed(), 0i64);
+    for pair in values.windows(2) {
+        let mut delta = pair[1].wrapping_sub(pair[0]);
+        if unit != 1 {
+            delta /= unit;
+        }
+        tell(delta, delta.wrapping_sub(step));
+        step = delta;
+    }
+}
+
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)).cast_unsigned()
+}
+
+/// Bytes of a varint.
+fn length(value: u64) -> usize {
+    ((64 - (value | 1).leading_zeros()) as usize).div_ceil(7)
+}
+
 #[cfg(test)]
 mod tests {
+    use muster_shared::metric::varint::put_deltas;
     use proptest::prelude::*;
 
     use super::*;
 
+    fn taken(plain: &[u8], counts: &[usize]) -> Vec<Vec<i64>> {
+        let (mut at, mut known) = (0, None);
+        let columns = counts.iter().map(|count| take(plain, &mut at, *count, &mut known).expect("whole")).collect();
+        assert_eq!(at, plain.len());
+        columns
+    }
+
+    fn values() -> impl Strategy<Value = Vec<i64>> {
+        let value = prop_oneof![any::<i64>(), 0i64..9, (0i64..9).prop_map(|pages| pages * 4096 + 17)];
+        prop_oneof![prop::collection::vec(value, 1..300), prop::collection::vec(0i64..2, 1..4)]
+    }
+
     proptest! {
         #[test]
-        fn whatever_is_put_is_taken(values in prop::collection::vec(prop_oneof![any::<i64>(), 0i64..9], 1..300)) {
-            let mut out = Vec::new();
-            put(&mut out, &values);
-            let mut input = &out[..];
-            prop_assert_eq!(take(&mut input, values.len()), Ok(values));
-            prop_assert!(input.is_empty());
+        fn whatever_is_put_is_taken(columns in prop::collection::vec(values(), 1..6), twice in 0usize..6) {
+            let mut columns = columns;
+            if let Some(again) = columns.get(twice).cloned() {
+                columns.insert(twice, again);
+            }
+            let mut plain = Vec::new();
+            let mut before: &[i64] = &[];
+            for column in &columns {
+                put(&mut plain, column, before);
+                before = column;
+            }
+            let counts: Vec<_> = columns.iter().map(Vec::len).collect();
+            prop_assert_eq!(taken(&plain, &counts), columns);
+        }
+
+        #[test]
+        fn what_the_first_version_put_is_taken(values in prop::collection::vec(any::<i64>(), 1..50)) {
+            let mut plain = vec![DELTAS];
+            put_deltas(&mut plain, values.iter().copied());
+            let steps = values.iter().enumerate().map(|(at, value)| value.wrapping_sub(if at > 0 { values[at - 1] } else { 0 }));
+            plain.push(DELTAS_OF_DELTAS);
+            put_zigzag(&mut plain, values[0]);
+            put_deltas(&mut plain, steps.skip(1));
+            prop_assert_eq!(taken(&plain, &[values.len(); 2]), [values.clone(), values]);
         }
     }
 
     #[test]
     fn what_stands_still_or_rises_evenly_is_small() {
         let size = |values: Vec<i64>| {
-            let mut out = Vec::new();
-            put(&mut out, &values);
-            out.len()
+            let mut plain = Vec::new();
+            put(&mut plain, &values, &[]);
+            plain.len()
         };
         assert!(size(vec![1 << 40; 3600]) < 10);
         assert!(size((0..3600).map(|at| at * 1_000_000).collect()) < 3700);
+        assert!(size((0..3600).map(|at| (at * at % 97) * 1_048_576).collect()) < 3700, "units of a mebibyte");
+    }
+
+    #[test]
+    fn a_column_as_before_needs_one() {
+        assert_eq!(take(&[AS_BEFORE], &mut 0, 3, &mut None), Err(Damaged::Content));
+        let known = Some(Place { at: 0, count: 2 });
+        assert_eq!(take(&[CONSTANT, 2, AS_BEFORE], &mut 2, 3, &mut known.clone()), Err(Damaged::Content));
+        assert_eq!(take(&[CONSTANT, 2, AS_BEFORE], &mut 2, 2, &mut known.clone()), Ok(vec![1, 1]));
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use muster_shared::metric::Series;
 
-use super::{Damaged, Part};
+use super::{Damaged, part::Part};
 
 /// Lists held; a server's blocks share one as long as nothing comes and goes.
 const HELD: usize = 32;

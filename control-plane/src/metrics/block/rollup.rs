@@ -11,7 +11,21 @@ use crate::metrics::steps::Bucket;
 /// Lanes of a roll-up.
 pub const LANES: usize = 4;
 
-/// `bucket` as it is stored. Rates keep seven digits; sums beyond 64 bits stop there.
+/// Bits of a 32-bit rate that roll-ups leave out: fourteen significant ones remain, an error of 0.006 % at most.
+const ROUNDED_BITS: u32 = 10;
+
+/// A rate as roll-ups keep it, and as it is shown wherever it may come from one.
+#[must_use]
+pub fn rounded(rate: f64) -> f64 {
+    f64::from(f32::from_bits(rounded_bits(rate)))
+}
+
+fn rounded_bits(rate: f64) -> u32 {
+    let bits = (rate as f32).to_bits();
+    bits.saturating_add(1 << (ROUNDED_BITS - 1)) >> ROUNDED_BITS << ROUNDED_BITS
+}
+
+/// `bucket` as it is stored. Rates are [`rounded`]; sums beyond 64 bits stop there.
 #[must_use]
 pub fn to_lanes(kind: SeriesKind, bucket: &Bucket) -> [i64; LANES] {
     let weight = bucket.weight;
@@ -22,7 +36,7 @@ pub fn to_lanes(kind: SeriesKind, bucket: &Bucket) -> [i64; LANES] {
             [min, max.saturating_sub(min), clamp(above), weight]
         }
         SeriesKind::Counter => {
-            let bits = |rate: f64| i64::from((rate as f32).to_bits());
+            let bits = |rate: f64| i64::from(rounded_bits(rate));
             [bits(bucket.min), bits(bucket.max) - bits(bucket.min), clamp(bucket.sum), weight]
         }
     }
@@ -66,12 +80,14 @@ mod tests {
         }
 
         #[test]
-        fn a_counter_s_increase_is_exact_and_its_rates_keep_seven_digits(grown in prop::collection::vec(0i64..1 << 50, 1..100)) {
+        fn a_counter_s_increase_is_exact_and_its_rates_are_near(grown in prop::collection::vec(0i64..1 << 50, 1..100)) {
             let mut bucket = Bucket::default();
             grown.iter().for_each(|grown| bucket.add(*grown as f64 / 1.7, i128::from(*grown), 1_700_000));
             let read = from_lanes(SeriesKind::Counter, to_lanes(SeriesKind::Counter, &bucket));
             prop_assert_eq!((read.sum, read.weight), (bucket.sum, bucket.weight));
-            prop_assert_eq!((read.min, read.max), (f64::from(bucket.min as f32), f64::from(bucket.max as f32)));
+            prop_assert_eq!((read.min, read.max), (rounded(bucket.min), rounded(bucket.max)));
+            prop_assert!((read.max - bucket.max).abs() <= bucket.max / 16_000.0);
+            prop_assert_eq!(to_lanes(SeriesKind::Counter, &read), to_lanes(SeriesKind::Counter, &bucket));
         }
     }
 }

@@ -63,7 +63,7 @@ impl Engine {
                             let unit = |value: f64| from_unit(series.scale, value);
                             let (min, max) = (unit(min).round(), unit(max).round());
                             let bucket = Bucket { min, max, sum: unit(sum).round() as i128, weight: count as i64 };
-                            gathering.merge(&series, last_ms * 1000, &bucket);
+                            gathering.merge(&series, std::iter::once((last_ms * 1000, bucket)));
                         }
                     }
                     at_us = to_us;

@@ -34,10 +34,7 @@ use super::{
     seal::{merged, window_of},
     steps::{Bucket, HOUR_US, MAX_RATE_GAP_US, MINUTE_US, Steps},
 };
-use crate::{
-    error::{Error, ErrorKind},
-    store::Resolution,
-};
+use crate::error::{Error, ErrorKind};
 
 /// How far back the database has every sample.
 pub const KEPT_US: i64 = HOUR_US;
@@ -221,7 +218,7 @@ impl Engine {
     ) -> Result<Question<'a>, Error> {
         let head = self.history.head(whose, selection, range_us, budget).await?;
         let hours = (window_of(range_us.0), window_of(range_us.1 - 1));
-        let blocks = self.history.store.block_windows(whose, Resolution::Second, hours).await?;
+        let blocks = self.history.raw_hours(whose, hours).await?;
         let engine_until_us = self.history.clock.now_us() - KEPT_US;
         let (head_points, windows) = (BTreeMap::new(), blocks.clone());
         let mut question = Question { whose, selection, head: head_points, windows, blocks, engine_until_us };

@@ -5,6 +5,7 @@
 //! transaction each, so that frames are in a block or not, and never both or neither. A frame that nothing can be made
 //! of is put into quarantine and counted; a server that can't be sealed keeps no other from it.
 
+mod lend;
 mod plan;
 mod stored;
 mod survey;
@@ -18,6 +19,7 @@ use muster_shared::id::{OrgId, ServerId};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::lend::every_stripe;
 use self::{stored::Stored, survey::Survey};
 use super::{
     History,
@@ -34,7 +36,8 @@ pub const WINDOW_US: i64 = HOUR_US;
 pub const GRACE_US: i64 = 120 * SECOND_US;
 /// Most frames of one sealing; the rest of the hour follows.
 const MAX_FRAMES: u32 = 8_000;
-const DAY_US: i64 = 24 * HOUR_US;
+/// How long a day of raw blocks, or a block of hours is.
+pub(super) const DAY_US: i64 = Resolution::DAY_US;
 
 /// A series' integers by time.
 type Points = Vec<(i64, i64)>;
@@ -120,8 +123,8 @@ async fn seal(
     }
     let survey = computed(move || Survey::of(frames, &declared)).await?;
     let mut blocks = Vec::new();
-    let (mut days, around) = (BTreeSet::new(), plan::windows_around(&survey));
-    for window in around {
+    let (mut days, windows) = (BTreeSet::new(), plan::windows_around(&survey));
+    for window in windows.iter().copied() {
         for resolution in [Resolution::Second, Resolution::Minute] {
             blocks.extend(store.blocks((org, server), resolution, (window, window)).await?);
         }
@@ -129,8 +132,9 @@ async fn seal(
             blocks.extend(store.blocks((org, server), Resolution::Hour, (day_of(window), day_of(window))).await?);
         }
     }
+    let Some(lent) = lend::lend(history, (org, server), &windows, revision).await? else { return Ok((0, 0)) };
     let (damaged, sealing) = computed(move || {
-        let mut stored = Stored::of(blocks);
+        let mut stored = Stored::of(blocks).with(lent);
         (stored.damaged(), plan::plan(&survey, &mut stored, revision))
     })
     .await?;
@@ -149,7 +153,7 @@ async fn seal(
 }
 
 /// Computes beside the tasks that wait for others.
-async fn computed<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+pub(super) async fn computed<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(Error::internal)
 }
 

@@ -1,19 +1,31 @@
-//! The blocks that sealing finds, those that can be read told from those that can't. Pure.
+//! The blocks that sealing finds, those that can be read told from those that can't; and what days have of the same
+//! hours. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_shared::metric::Series;
 
-use super::Points;
+use super::{Points, merged};
 use crate::{
-    metrics::block::{Cells, Damaged, Directories, rollup, select},
+    metrics::block::{Cells, Damaged, Directories, Encoded, rollup, select},
     store::{BlockKey, BlockRow, Resolution},
 };
+
+/// A day's hours as blocks by themselves, which are not stored as such.
+#[derive(Debug)]
+pub(super) struct Lent {
+    pub(super) resolution: Resolution,
+    pub(super) hours: BTreeMap<i64, Encoded>,
+    /// The hours of which some can't be read.
+    pub(super) damaged: BTreeSet<i64>,
+}
 
 /// Blocks by resolution and window, all of them readable, and what else is there.
 #[derive(Debug, Default)]
 pub(super) struct Stored {
     readable: BTreeMap<(Resolution, i64), Vec<BlockRow>>,
+    lent: BTreeMap<(Resolution, i64), Encoded>,
+    not_whole: BTreeSet<(Resolution, i64)>,
     damaged: BTreeMap<BlockKey, Damaged>,
     next_part: BTreeMap<(Resolution, i64), i64>,
 }
@@ -34,18 +46,36 @@ impl Stored {
         stored
     }
 
+    /// With what days have. Single samples of an hour are put together; of its roll-ups the newer, which are in a block by
+    /// themselves, count.
+    pub(super) fn with(mut self, days: Vec<Lent>) -> Self {
+        for day in days {
+            self.not_whole.extend(day.damaged.iter().map(|window| (day.resolution, *window)));
+            for (window, hour) in day.hours {
+                let place = (day.resolution, window);
+                if day.resolution == Resolution::Second || !self.readable.contains_key(&place) {
+                    self.lent.insert(place, hour);
+                }
+            }
+        }
+        self
+    }
+
     pub(super) fn damaged(&self) -> Vec<(BlockKey, Damaged)> {
         self.damaged.iter().map(|(key, damage)| (*key, *damage)).collect()
     }
 
     /// Whether there is any block of it, readable or not.
     pub(super) fn has(&self, resolution: Resolution, window_us: i64) -> bool {
-        self.next_part.contains_key(&(resolution, window_us))
+        let place = (resolution, window_us);
+        self.next_part.contains_key(&place) || self.lent.contains_key(&place) || self.not_whole.contains(&place)
     }
 
     pub(super) fn is_whole(&self, resolution: Resolution, window_us: i64) -> bool {
         let is_of = |key: &&BlockKey| (key.resolution, key.window_us) == (resolution, window_us);
-        self.has(resolution, window_us) && !self.damaged.keys().any(|key| is_of(&key))
+        self.has(resolution, window_us)
+            && !self.damaged.keys().any(|key| is_of(&key))
+            && !self.not_whole.contains(&(resolution, window_us))
     }
 
     /// The readable blocks' places.
@@ -69,7 +99,11 @@ impl Stored {
     /// A window's raw samples of `group`'s series.
     pub(super) fn points(&self, window_us: i64, group: &[Series]) -> BTreeMap<Series, Points> {
         let cells = self.cells::<1>(Resolution::Second, window_us, |series| group.binary_search(series).is_ok());
-        let points = |cells: Cells<1>| cells.into_iter().map(|(at_us, [value])| (at_us, value)).collect();
+        let points = |cells: Cells<1>| {
+            let mut points: Points = cells.into_iter().map(|(at_us, [value])| (at_us, value)).collect();
+            merged(&mut points);
+            points
+        };
         cells.into_iter().map(|(series, cells)| (series, points(cells))).collect()
     }
 
@@ -91,9 +125,12 @@ impl Stored {
     ) -> BTreeMap<Series, Cells<LANES>> {
         let mut found: BTreeMap<Series, Cells<LANES>> = BTreeMap::new();
         let mut directories = Directories::default();
-        for block in self.readable.get(&(resolution, window_us)).into_iter().flatten() {
+        let place = (resolution, window_us);
+        let readable = self.readable.get(&place).into_iter().flatten().map(|block| (&block.payload, block.checksum));
+        let lent = self.lent.get(&place).into_iter().map(|hour| (&hour.payload, hour.checksum));
+        for (payload, checksum) in readable.chain(lent) {
             // It was read a moment ago.
-            let read = select((&block.payload, block.checksum), &mut directories, &wanted).unwrap_or_default();
+            let read = select((payload, checksum), &mut directories, &wanted).unwrap_or_default();
             for (series, cells) in read {
                 found.entry(series).or_default().extend(cells);
             }

@@ -3,6 +3,7 @@
 mod audit;
 mod command_model;
 mod commands;
+mod compaction;
 mod enrollment;
 mod environments;
 mod faults;

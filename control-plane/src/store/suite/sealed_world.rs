@@ -8,7 +8,10 @@ use super::*;
 use crate::{
     clock::Clock,
     metrics::{
-        Asked, Budget, Declarations, History, MetricStore, Selection, SeriesQuery, query,
+        Asked, Budget, Declarations, History, MetricStore, Selection, SeriesQuery,
+        block::rollup::rounded,
+        compact::{Compacted, compact_due},
+        query,
         seal::{GRACE_US, seal_due},
         steps::{Bucket, HOUR_US, Reader, Steps},
     },
@@ -125,6 +128,12 @@ impl World {
         Selection::new([GAUGE, COUNTER, PASSING].map(str::to_owned), []).expect("metrics")
     }
 
+    /// Makes days of what is due `hours` after the start.
+    pub(super) async fn compact_after(&self, hours: i64) -> Compacted {
+        self.clock.advance(START_US + hours * HOUR_US - self.clock.now_us());
+        compact_due(&self.history).await.expect("looked")
+    }
+
     /// Fails unless every question about `hours` from the start has the answer that the known samples give.
     pub(super) async fn check(&self, hours: i64) {
         for (from, to, step) in questions(hours) {
@@ -160,8 +169,8 @@ impl World {
                     None => assert!(found.avg[at].is_nan(), "{}", place()),
                     Some(mean) => {
                         let end = |end: f64| {
-                            let rounded = series.kind == SeriesKind::Counter && steps.step_us >= 60 * SECOND_US;
-                            if rounded { f64::from(end as f32) } else { end }
+                            let is_rounded = series.kind == SeriesKind::Counter && steps.step_us >= 60 * SECOND_US;
+                            if is_rounded { rounded(end) } else { end }
                         };
                         let expected = (end(bucket.min), mean, end(bucket.max));
                         assert_eq!((found.min[at], found.avg[at], found.max[at]), expected, "{}", place());

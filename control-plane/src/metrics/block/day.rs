@@ -1,0 +1,299 @@
+//! A day in columns: its index, and stripes that are stored by themselves. Pure.
+//!
+//! ```text
+//! index  = head varint(stripes) varint(series in it)*
+//! stripe = part
+//! ```
+//! A week of one series is then seven indexes and seven stripes, and what series have in common over a day is
+//! compressed once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_shared::metric::{
+    Series,
+    varint::{put_varint, take_varint},
+};
+
+use super::{
+    Cells, Damaged, Directories, Encoded, checksum, manner_of_hours,
+    part::Part,
+    stripe::Manner,
+    stripe_bytes,
+    table::{Builder, Head, Table, within},
+    whole,
+};
+
+/// zstd's: days are written once, and a tenth smaller than with its default.
+const LEVEL: i32 = 9;
+/// Most stripes of a day: more than a day of the largest hosts has.
+const MAX_STRIPES: u64 = 1 << 20;
+
+/// An encoded day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedDay {
+    pub index: Encoded,
+    pub stripes: Vec<EncodedStripe>,
+}
+
+/// One of its stripes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedStripe {
+    pub checksum: u32,
+    pub payload: Vec<u8>,
+}
+
+/// A day in the making: its series come one after the other, in order.
+#[derive(Debug)]
+pub struct DayBuilder<'a, const LANES: usize> {
+    slots: &'a [i64],
+    builder: Builder<'a, LANES>,
+}
+
+impl<'a, const LANES: usize> DayBuilder<'a, LANES> {
+    /// `slots` are all times at which any series has a value, in order.
+    #[must_use]
+    pub fn new(slots: &'a [i64]) -> Self {
+        let manner = Manner { stripe_bytes: stripe_bytes::<LANES>(), level: LEVEL };
+        Self { slots, builder: Builder::new(slots, manner) }
+    }
+
+    /// Puts a series; one without cells is left out.
+    pub fn put(&mut self, series: &Series, cells: &Cells<LANES>) {
+        self.builder.put(series, cells);
+    }
+
+    /// `None` of nothing.
+    #[must_use]
+    pub fn finish(self) -> Option<EncodedDay> {
+        let (first_us, last_us) = (*self.slots.first()?, *self.slots.last()?);
+        let built = self.builder.finish()?;
+        let mut payload = built.head;
+        put_varint(&mut payload, built.stripes.len() as u64);
+        built.stripes.iter().for_each(|stripe| put_varint(&mut payload, stripe.series));
+        let index = Encoded { checksum: checksum(&payload), payload, first_us, last_us, samples: built.samples };
+        let stripes = built
+            .stripes
+            .into_iter()
+            .map(|stripe| EncodedStripe { checksum: checksum(&stripe.part), payload: stripe.part });
+        Some(EncodedDay { index, stripes: stripes.collect() })
+    }
+}
+
+/// A day's index, read.
+#[derive(Debug)]
+pub struct Index<const LANES: usize> {
+    head: Head,
+    /// How many series each stripe has.
+    stripes: Vec<usize>,
+}
+
+impl<const LANES: usize> Index<LANES> {
+    /// Reads an index.
+    ///
+    /// # Errors
+    /// [`Damaged`].
+    pub fn read((mut payload, expected): (&[u8], u32), directories: &mut Directories) -> Result<Self, Damaged> {
+        let head = Head::take::<LANES>(&mut payload, expected, directories)?;
+        let count = take_varint(&mut payload)?;
+        if count > MAX_STRIPES {
+            return Err(Damaged::Content);
+        }
+        let (mut stripes, mut left) = (Vec::new(), head.series.len());
+        for _ in 0..count {
+            let series = usize::try_from(take_varint(&mut payload)?).map_err(|_| Damaged::Content)?;
+            left = left.checked_sub(series).ok_or(Damaged::Content)?;
+            stripes.push(series);
+        }
+        if left == 0 && payload.is_empty() { Ok(Self { head, stripes }) } else { Err(Damaged::Content) }
+    }
+
+    /// The times at which there is any value.
+    #[must_use]
+    pub fn slots(&self) -> &[i64] {
+        &self.head.slots
+    }
+
+    /// The numbers of all stripes.
+    pub fn stripes(&self) -> std::ops::Range<usize> {
+        0..self.stripes.len()
+    }
+
+    /// The numbers of the stripes with a series that is `wanted`, ascending.
+    pub fn stripes_with(&self, wanted: impl Fn(&Series) -> bool) -> Vec<usize> {
+        let mut end = 0;
+        let has = |(stripe, series): (usize, &usize)| {
+            let named = &self.head.series[end..end + series];
+            end += series;
+            named.iter().any(&wanted).then_some(stripe)
+        };
+        self.stripes.iter().enumerate().filter_map(has).collect()
+    }
+
+    /// What can be read with `stripes`, each by its number; and the first damage among them, which are left out.
+    pub fn with<'a>(
+        self,
+        stripes: impl IntoIterator<Item = (usize, (&'a [u8], u32))>,
+    ) -> (Table<'a, LANES>, Option<Damaged>) {
+        let mut all: Vec<_> = self.stripes.iter().map(|series| (*series, None)).collect();
+        let mut damage = None;
+        for (number, content) in stripes {
+            match (part(content), all.get_mut(number)) {
+                (Ok(part), Some((_, place))) => *place = Some(part),
+                (Ok(_), None) => damage = damage.or(Some(Damaged::Content)),
+                (Err(damaged), _) => damage = damage.or(Some(damaged)),
+            }
+        }
+        (Table { head: self.head, stripes: all }, damage)
+    }
+}
+
+/// The hours of a day that begin at `windows`, as blocks by themselves; and the damage that kept rows out of them, if any.
+#[must_use]
+pub fn hours<const LANES: usize>(
+    table: Table<'_, LANES>,
+    windows: &BTreeSet<i64>,
+    hour_us: i64,
+) -> (BTreeMap<i64, Encoded>, Option<Damaged>) {
+    let slots = table.slots().to_vec();
+    let of_hour = |window: i64| {
+        let begin = slots.partition_point(|slot| *slot < window);
+        &slots[begin..slots.partition_point(|slot| *slot < window + hour_us)]
+    };
+    let mut builders: Vec<_> = windows
+        .iter()
+        .map(|window| (*window, of_hour(*window), Builder::<LANES>::new(of_hour(*window), manner_of_hours::<LANES>())))
+        .collect();
+    let (mut rows, mut damage) = (table.rows(), None);
+    loop {
+        match rows.next() {
+            Ok(None) => break,
+            Ok(Some((series, cells))) => {
+                for (window, _, builder) in &mut builders {
+                    builder.put(&series, &within((*window, *window + hour_us), &cells).to_vec());
+                }
+            }
+            Err(damaged) => {
+                damage = Some(damaged);
+                break;
+            }
+        }
+    }
+    let whole = |(window, slots, builder)| Some((window, whole(builder, slots)?));
+    (builders.into_iter().filter_map(whole).collect(), damage)
+}
+
+fn part((payload, expected): (&[u8], u32)) -> Result<Part<'_>, Damaged> {
+    if checksum(payload) != expected {
+        return Err(Damaged::Checksum);
+    }
+    let mut input = payload;
+    let part = Part::take(&mut input)?;
+    if input.is_empty() { Ok(part) } else { Err(Damaged::Content) }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_shared::metric::SeriesKind;
+
+    use super::*;
+
+    fn series(number: usize) -> Series {
+        let labels = [("n".to_owned(), format!("{number:03}"))].into();
+        Series { name: "m".into(), labels, scale: 0, kind: SeriesKind::Gauge }
+    }
+
+    /// Every series has something of its own, and some has nothing at every third slot.
+    fn day(count: usize) -> (Vec<i64>, Vec<Cells<1>>) {
+        let slots: Vec<i64> = (0..30_000).map(|second| second * 1_000_000 + second % 7).collect();
+        let cell = |number: usize, slot: i64| (slot, [(slot / 1_000_000 * 7_919 + number as i64 * 31) % 1_009]);
+        let cells = (0..count).map(|number| {
+            let cells = slots.iter().enumerate().filter(|(at, _)| number % 5 != 4 || at % 3 > 0);
+            cells.map(|(_, slot)| cell(number, *slot)).collect()
+        });
+        let cells = cells.collect();
+        (slots, cells)
+    }
+
+    fn encoded(slots: &[i64], cells: &[Cells<1>]) -> EncodedDay {
+        let mut builder = DayBuilder::<1>::new(slots);
+        cells.iter().enumerate().for_each(|(number, cells)| builder.put(&series(number), cells));
+        builder.finish().expect("a day")
+    }
+
+    fn index(day: &EncodedDay) -> Index<1> {
+        Index::read((&day.index.payload, day.index.checksum), &mut Directories::default()).expect("whole")
+    }
+
+    #[test]
+    fn one_series_is_read_from_one_stripe() {
+        let (slots, cells) = day(12);
+        let day = encoded(&slots, &cells);
+        assert!(day.stripes.len() > 5, "{}", day.stripes.len());
+        assert_eq!(day.index.samples, cells.iter().map(|cells| cells.len() as u64).sum::<u64>());
+        for number in 0..12 {
+            let index = index(&day);
+            assert_eq!(index.slots(), slots);
+            let wanted = |one: &Series| *one == series(number);
+            let [stripe] = index.stripes_with(wanted)[..] else { panic!("in one stripe") };
+            let (content, others) = (&day.stripes[stripe], day.stripes.len() - 1);
+            let (table, damage) = index.with([(stripe, (&content.payload[..], content.checksum))]);
+            assert_eq!((damage, table.stripes.iter().filter(|(_, part)| part.is_none()).count()), (None, others));
+            assert_eq!(table.select(wanted), Ok(vec![(series(number), cells[number].clone())]));
+        }
+    }
+
+    #[test]
+    fn an_hour_is_taken_out_as_a_block() {
+        let (slots, cells) = day(7);
+        let (day, hour_us) = (encoded(&slots, &cells), 3_600_000_000);
+        let stripes = day.stripes.iter().map(|stripe| (&stripe.payload[..], stripe.checksum)).enumerate();
+        let (table, _) = index(&day).with(stripes);
+        let (hours, damage) = hours(table, &BTreeSet::from([hour_us, 20 * hour_us]), hour_us);
+        assert_eq!((damage, hours.keys().copied().collect::<Vec<_>>()), (None, vec![hour_us]), "the other has nothing");
+        let block = &hours[&hour_us];
+        let read =
+            crate::metrics::block::select::<1>((&block.payload, block.checksum), &mut Directories::default(), |_| true);
+        let expected = cells
+            .iter()
+            .enumerate()
+            .map(|(number, cells)| (series(number), within((hour_us, 2 * hour_us), cells).to_vec()));
+        assert_eq!(read, Ok(expected.collect()));
+    }
+
+    #[test]
+    fn a_damaged_stripe_costs_its_series_and_no_other() {
+        let (slots, cells) = day(12);
+        let mut day = encoded(&slots, &cells);
+        let middle = day.stripes[2].payload.len() / 2;
+        day.stripes[2].payload[middle] ^= 4;
+        let lost = index(&day).stripes[2];
+        let stripes = day.stripes.iter().map(|stripe| (&stripe.payload[..], stripe.checksum)).enumerate();
+        let (table, damage) = index(&day).with(stripes);
+        assert_eq!(damage, Some(Damaged::Checksum));
+        let mut rows = table.rows();
+        let mut read = Vec::new();
+        while let Some((series, cells)) = rows.next().expect("whole") {
+            read.push((series, cells));
+        }
+        assert_eq!(read.len(), cells.len() - lost);
+        assert!(read.iter().all(|(one, row)| (0..12).any(|number| *one == series(number) && *row == cells[number])));
+    }
+
+    #[test]
+    fn a_damaged_index_and_stripes_of_another_day_are_found_out() {
+        let (slots, cells) = day(3);
+        let day = encoded(&slots, &cells);
+        let mut payload = day.index.payload.clone();
+        for bit in 0..8 {
+            payload[11] ^= 1 << bit;
+            let read = |expected| Index::<1>::read((&payload, expected), &mut Directories::default());
+            assert_eq!(read(day.index.checksum).err(), Some(Damaged::Checksum));
+            // Even with a checksum that matches, as another program might have written it.
+            drop(read(checksum(&payload)));
+        }
+        let content = &day.stripes[0];
+        let (_, damage) = index(&day).with([(99, (&content.payload[..], content.checksum))]);
+        assert_eq!(damage, Some(Damaged::Content));
+        assert!(Index::<4>::read((&day.index.payload, day.index.checksum), &mut Directories::default()).is_err());
+    }
+}

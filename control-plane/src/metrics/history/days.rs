@@ -1,0 +1,209 @@
+//! Days as they are read: for each an index, and of its stripes only those with series that somebody asks for.
+
+use std::collections::{BTreeSet, HashMap};
+
+use muster_shared::{
+    id::{OrgId, ServerId},
+    metric::Series,
+};
+
+use super::{History, MAX_TRIES};
+use crate::{
+    error::Error,
+    metrics::{
+        Budget,
+        block::{Cells, Damaged, Directories, day::Index},
+        seal::{day_of, window_of},
+    },
+    store::{DayRow, Resolution, StripeRow, StripeRun},
+};
+
+/// Cells of a day that are read and not used cost as much as one that is: so many.
+const UNUSED_FOR_ONE: usize = 16;
+
+/// What was asked for of a day.
+#[derive(Debug)]
+pub(in crate::metrics) struct DayCells<const LANES: usize> {
+    pub(in crate::metrics) day_us: i64,
+    /// The hours that have any value, of whatever series.
+    pub(in crate::metrics) hours: BTreeSet<i64>,
+    pub(in crate::metrics) found: Vec<(Series, Cells<LANES>)>,
+    /// How many cells were read for it, if every slot has one.
+    read: usize,
+    /// Something of it can't be read.
+    pub(in crate::metrics) is_damaged: bool,
+}
+
+impl History {
+    /// The series that are `wanted`, from `from_us` to before `to_us`, day by day. What can't be read of a day is passed
+    /// over.
+    ///
+    /// Whoever reads hours as well reads them before: what becomes a day meanwhile is then seen twice and never missed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](crate::error::ErrorKind::Invalid) for more than `budget`; [`Error`] when the store fails.
+    pub(in crate::metrics) async fn days<const LANES: usize>(
+        &self,
+        whose: (OrgId, ServerId),
+        resolution: Resolution,
+        (from_us, to_us): (i64, i64),
+        (directories, budget): (&mut Directories, &mut Budget),
+        wanted: impl Fn(&Series) -> bool,
+    ) -> Result<Vec<DayCells<LANES>>, Error> {
+        let mut tries = 0;
+        loop {
+            let rows = self.store.days(whose, resolution, (day_of(from_us), day_of(to_us - 1))).await?;
+            let mut indexes = Vec::with_capacity(rows.len());
+            let mut runs = Vec::new();
+            for row in &rows {
+                let index = Index::<LANES>::read((&row.payload, row.checksum), directories);
+                if let Ok(index) = &index {
+                    runs.extend(runs_of(row, &index.stripes_with(&wanted)));
+                }
+                indexes.push(index);
+            }
+            let expected: usize = runs.iter().map(|run| (run.last - run.first + 1) as usize).sum();
+            let stripes = self.store.day_stripes(whose, resolution, &runs).await?;
+            tries += 1;
+            if stripes.len() == expected || tries == MAX_TRIES {
+                let range_us = (from_us, to_us);
+                return self.read_days(whose, (rows, indexes), &stripes, (range_us, budget), wanted).await;
+            }
+            // A day was made anew between the two.
+        }
+    }
+
+    async fn read_days<const LANES: usize>(
+        &self,
+        whose: (OrgId, ServerId),
+        (rows, indexes): (Vec<DayRow>, Vec<Result<Index<LANES>, Damaged>>),
+        stripes: &[StripeRow],
+        (range_us, budget): ((i64, i64), &mut Budget),
+        wanted: impl Fn(&Series) -> bool,
+    ) -> Result<Vec<DayCells<LANES>>, Error> {
+        let mut of_day: HashMap<i64, Vec<&StripeRow>> = HashMap::new();
+        stripes.iter().for_each(|stripe| of_day.entry(stripe.day_us).or_default().push(stripe));
+        let mut days = Vec::with_capacity(rows.len());
+        for (row, index) in rows.iter().zip(indexes) {
+            let stripes = of_day.remove(&row.day_us).unwrap_or_default();
+            let (day, damage) = read_day((row.day_us, index), &stripes, range_us, &wanted);
+            let kept: usize = day.found.iter().map(|(_, cells)| cells.len()).sum();
+            budget.take(kept.max(day.read / UNUSED_FOR_ONE))?;
+            if let Some(damage) = damage {
+                self.note_damaged_day(whose, (row.resolution, row.day_us), damage).await;
+            }
+            days.push(day);
+        }
+        Ok(days)
+    }
+
+    /// The hours from `from_us` to `to_us` that have raw blocks, or are in a day.
+    pub(in crate::metrics) async fn raw_hours(
+        &self,
+        whose: (OrgId, ServerId),
+        (from_us, to_us): (i64, i64),
+    ) -> Result<BTreeSet<i64>, Error> {
+        let mut hours = self.store.block_windows(whose, Resolution::Second, (from_us, to_us)).await?;
+        let (range_us, mut directories) = ((from_us, to_us + 1), Directories::default());
+        let reading = (&mut directories, &mut Budget::of(0));
+        for day in self.days::<1>(whose, Resolution::Second, range_us, reading, |_| false).await? {
+            hours.extend(day.hours.range(from_us..=to_us));
+        }
+        Ok(hours)
+    }
+
+    /// Counts what can't be read of a day; the first time, whoever watches the fleet hears of it.
+    pub(in crate::metrics) async fn note_damaged_day(
+        &self,
+        (org, server): (OrgId, ServerId),
+        (resolution, day_us): (Resolution, i64),
+        damage: Damaged,
+    ) {
+        let is_new = self.store.note_damaged_day((org, server), resolution, day_us, self.clock.now_us()).await;
+        if self.damage_is_news((org, server), is_new) {
+            tracing::warn!(%server, resolution = resolution.seconds(), day_us, %damage, "samples of a day can't be read: they are passed over");
+        }
+    }
+}
+
+fn read_day<const LANES: usize>(
+    (day_us, index): (i64, Result<Index<LANES>, Damaged>),
+    stripes: &[&StripeRow],
+    range_us: (i64, i64),
+    wanted: impl Fn(&Series) -> bool,
+) -> (DayCells<LANES>, Option<Damaged>) {
+    let mut day = DayCells { day_us, hours: BTreeSet::new(), found: Vec::new(), read: 0, is_damaged: false };
+    let damage = match index {
+        Err(damage) => Some(damage),
+        Ok(index) => {
+            day.hours = hours_of(index.slots());
+            let expected = index.stripes_with(&wanted).len();
+            let contents = stripes.iter().map(|row| (row.stripe as usize, (&row.payload[..], row.checksum)));
+            let (table, damage) = index.with(contents);
+            let missing = (stripes.len() < expected).then_some(Damaged::Content);
+            let read = table.select_within(range_us, &wanted);
+            let unread = read.as_ref().err().copied();
+            day.found = read.unwrap_or_default();
+            day.read = day.found.len() * table.slots().len();
+            damage.or(missing).or(unread)
+        }
+    };
+    day.is_damaged = damage.is_some();
+    (day, damage)
+}
+
+/// The hours that moments in order of time are in.
+pub(in crate::metrics) fn hours_of(slots: &[i64]) -> BTreeSet<i64> {
+    let mut hours = BTreeSet::new();
+    let mut rest = slots;
+    while let Some(first) = rest.first() {
+        let hour = window_of(*first);
+        hours.insert(hour);
+        rest = &rest[rest.partition_point(|slot| window_of(*slot) <= hour)..];
+    }
+    hours
+}
+
+/// Stripes, ascending, in runs of neighbours.
+fn runs_of(row: &DayRow, stripes: &[usize]) -> Vec<StripeRun> {
+    let of = |run: &[usize]| {
+        let number = |stripe: Option<&usize>| stripe.and_then(|stripe| u32::try_from(*stripe).ok()).unwrap_or_default();
+        StripeRun {
+            day_us: row.day_us,
+            generation: row.generation,
+            first: number(run.first()),
+            last: number(run.last()),
+        }
+    };
+    stripes.chunk_by(|one, next| one + 1 == *next).map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::steps::HOUR_US;
+
+    #[test]
+    fn hours_are_those_with_a_slot() {
+        assert_eq!(hours_of(&[]), BTreeSet::new());
+        let slots = [5, HOUR_US - 1, HOUR_US, 3 * HOUR_US + 7, 3 * HOUR_US + 8];
+        assert_eq!(hours_of(&slots), BTreeSet::from([0, HOUR_US, 3 * HOUR_US]));
+    }
+
+    #[test]
+    fn neighbours_are_asked_for_together() {
+        let row = DayRow {
+            resolution: Resolution::Second,
+            day_us: 7,
+            generation: 3,
+            first_us: 0,
+            last_us: 0,
+            samples: 0,
+            checksum: 0,
+            payload: Vec::new(),
+        };
+        let runs: Vec<_> = runs_of(&row, &[0, 1, 2, 5, 7, 8]).iter().map(|run| (run.first, run.last)).collect();
+        assert_eq!(runs, [(0, 2), (5, 5), (7, 8)]);
+        assert_eq!(runs_of(&row, &[]), []);
+    }
+}
