@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use crate::{control_plane::free_port, patience::SOON, process::Process, wait};
+use crate::{control_plane::free_port, kept::Kept, patience::SOON, process::Process, wait};
 
 /// Which engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,17 +137,30 @@ impl Engine {
         result.iter().map(series).collect()
     }
 
-    /// How many points the first series of a question over a range has.
+    /// The path of a range query whose answer no cache may give.
+    #[must_use]
+    pub fn range_path(query: &str, (from_s, to_s): (i64, i64), step_s: i64) -> String {
+        let query: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        format!("/api/v1/query_range?query={query}&start={from_s}&end={to_s}&step={step_s}&nocache=1")
+    }
+
+    /// How many points the first series of a range query's answer has.
     ///
     /// # Errors
-    /// When it refuses the question, or finds no series.
-    pub async fn query_range(&self, query: &str, (from_s, to_s): (i64, i64), step_s: i64) -> Result<usize> {
-        let query: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        let range = format!("start={from_s}&end={to_s}&step={step_s}");
-        let (status, body) = self.get(&format!("/api/v1/query_range?query={query}&{range}&nocache=1")).await?;
-        ensure!(status == StatusCode::OK, "{status} {}", String::from_utf8_lossy(&body));
-        let answer: Value = serde_json::from_slice(&body)?;
+    /// When it has none.
+    pub fn points_of_range(body: &[u8]) -> Result<usize> {
+        let answer: Value = serde_json::from_slice(body)?;
         Ok(answer["data"]["result"][0]["values"].as_array().context("a series")?.len())
+    }
+
+    /// A connection that is kept.
+    ///
+    /// # Errors
+    /// When nothing answers.
+    pub async fn keep(&self) -> Result<Kept> {
+        let stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        Kept::over(stream, self.address.to_string(), None).await
     }
 
     /// Ends it in order, so that everything it took is in its files: VictoriaMetrics, killed, forgets the last seconds of

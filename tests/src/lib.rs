@@ -29,6 +29,7 @@ pub mod entered;
 pub mod fake_engine;
 pub mod fault_proxy;
 pub mod fleet;
+pub mod kept;
 pub mod lab;
 pub mod large_fleet;
 pub mod measure;

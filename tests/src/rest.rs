@@ -17,9 +17,9 @@ use muster_shared::tls::{CaPin, Trust, client_config};
 use rustls::{ClientConfig, pki_types::ServerName};
 use serde_json::Value;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::patience::SOON;
+use crate::{kept::Kept, patience::SOON};
 
 /// Longest a call may take that does not stream.
 const CALL_LIMIT: Duration = SOON;
@@ -123,10 +123,23 @@ impl Rest {
         Ok(Events { body: response.into_body(), unread: String::new(), ready: VecDeque::new() })
     }
 
-    async fn open(&self, method: Method, path: &str, body: Option<&Value>, accept: &str) -> Result<Response<Incoming>> {
+    /// A connection that is kept, with this caller's token.
+    ///
+    /// # Errors
+    /// When nothing answers.
+    pub async fn keep(&self) -> Result<Kept> {
+        Kept::over(self.connect().await?, self.address.to_string(), Some(format!("Bearer {}", self.token))).await
+    }
+
+    async fn connect(&self) -> Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
         let name = ServerName::IpAddress(self.address.ip().into());
-        let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await?;
+        Ok(TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await?)
+    }
+
+    async fn open(&self, method: Method, path: &str, body: Option<&Value>, accept: &str) -> Result<Response<Incoming>> {
+        let stream = self.connect().await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         let bytes = body.map(serde_json::to_vec).transpose()?.unwrap_or_default();

@@ -107,15 +107,15 @@ pub(super) fn take(plain: &[u8], at: &mut usize, count: usize, known: &mut Optio
 /// Passes over a column of `count` values; where its values are.
 pub(super) fn skip(plain: &[u8], at: &mut usize, count: usize, known: &mut Option<Place>) -> Result<Place, Damaged> {
     let begin = *at;
-    let numbers = match plain.get(begin).ok_or(Damaged::Content)? {
-        &CONSTANT => 1,
-        &(DELTAS | DELTAS_OF_DELTAS) => count,
-        &AS_BEFORE => {
+    let numbers = match *plain.get(begin).ok_or(Damaged::Content)? {
+        CONSTANT => 1,
+        DELTAS | DELTAS_OF_DELTAS => count,
+        AS_BEFORE => {
             *at = begin + 1;
             return known.filter(|place| place.count == count).ok_or(Damaged::Content);
         }
-        &VALUES => count + 2,
-        &(UNIT_DELTAS | UNIT_DELTAS_OF_DELTAS) => count + 1,
+        VALUES => count + 2,
+        UNIT_DELTAS | UNIT_DELTAS_OF_DELTAS => count + 1,
         _ => return Err(Damaged::Content),
     };
     *at = begin + 1 + length_of(&plain[begin + 1..], numbers)?;

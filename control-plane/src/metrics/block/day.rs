@@ -15,7 +15,7 @@ use muster_shared::metric::{
 };
 
 use super::{
-    Cells, Damaged, Directories, Encoded, checksum, manner_of_hours,
+    Damaged, Directories, Encoded, checksum, manner_of_hours,
     part::Part,
     stripe::Manner,
     stripe_bytes,
@@ -58,7 +58,7 @@ impl<'a, const LANES: usize> DayBuilder<'a, LANES> {
     }
 
     /// Puts a series; one without cells is left out.
-    pub fn put(&mut self, series: &Series, cells: &Cells<LANES>) {
+    pub fn put(&mut self, series: &Series, cells: &[(i64, [i64; LANES])]) {
         self.builder.put(series, cells);
     }
 
@@ -163,19 +163,15 @@ pub fn hours<const LANES: usize>(
         .iter()
         .map(|window| (*window, of_hour(*window), Builder::<LANES>::new(of_hour(*window), manner_of_hours::<LANES>())))
         .collect();
-    let (mut rows, mut damage) = (table.rows(), None);
-    loop {
-        match rows.next() {
-            Ok(None) => break,
-            Ok(Some((series, cells))) => {
+    let mut damage = None;
+    for row in table.rows() {
+        match row {
+            Ok((series, cells)) => {
                 for (window, _, builder) in &mut builders {
-                    builder.put(&series, &within((*window, *window + hour_us), &cells).to_vec());
+                    builder.put(&series, within((*window, *window + hour_us), &cells));
                 }
             }
-            Err(damaged) => {
-                damage = Some(damaged);
-                break;
-            }
+            Err(damaged) => damage = Some(damaged),
         }
     }
     let whole = |(window, slots, builder)| Some((window, whole(builder, slots)?));
@@ -196,6 +192,7 @@ mod tests {
     use muster_shared::metric::SeriesKind;
 
     use super::*;
+    use crate::metrics::block::Cells;
 
     fn series(number: usize) -> Series {
         let labels = [("n".to_owned(), format!("{number:03}"))].into();
@@ -230,7 +227,7 @@ mod tests {
         let day = encoded(&slots, &cells);
         assert!(day.stripes.len() > 5, "{}", day.stripes.len());
         assert_eq!(day.index.samples, cells.iter().map(|cells| cells.len() as u64).sum::<u64>());
-        for number in 0..12 {
+        for (number, cells) in cells.iter().enumerate() {
             let index = index(&day);
             assert_eq!(index.slots(), slots);
             let wanted = |one: &Series| *one == series(number);
@@ -238,7 +235,7 @@ mod tests {
             let (content, others) = (&day.stripes[stripe], day.stripes.len() - 1);
             let (table, damage) = index.with([(stripe, (&content.payload[..], content.checksum))]);
             assert_eq!((damage, table.stripes.iter().filter(|(_, part)| part.is_none()).count()), (None, others));
-            assert_eq!(table.select(wanted), Ok(vec![(series(number), cells[number].clone())]));
+            assert_eq!(table.select(wanted), Ok(vec![(series(number), cells.clone())]));
         }
     }
 
@@ -270,11 +267,7 @@ mod tests {
         let stripes = day.stripes.iter().map(|stripe| (&stripe.payload[..], stripe.checksum)).enumerate();
         let (table, damage) = index(&day).with(stripes);
         assert_eq!(damage, Some(Damaged::Checksum));
-        let mut rows = table.rows();
-        let mut read = Vec::new();
-        while let Some((series, cells)) = rows.next().expect("whole") {
-            read.push((series, cells));
-        }
+        let read: Vec<_> = table.rows().collect::<Result<_, _>>().expect("whole");
         assert_eq!(read.len(), cells.len() - lost);
         assert!(read.iter().all(|(one, row)| (0..12).any(|number| *one == series(number) && *row == cells[number])));
     }

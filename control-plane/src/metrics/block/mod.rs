@@ -151,9 +151,9 @@ mod tests {
             prop_assert_eq!((table.slots().first(), table.slots().last()), (Some(&block.first_us), Some(&block.last_us)));
             let mut rows = table.rows();
             for (series, cells) in kept {
-                prop_assert_eq!(rows.next(), Ok(Some((series, cells))));
+                prop_assert_eq!(rows.next(), Some(Ok((series, cells))));
             }
-            prop_assert_eq!(rows.next(), Ok(None));
+            prop_assert_eq!(rows.next(), None);
         }
 
         #[test]

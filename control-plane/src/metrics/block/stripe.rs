@@ -48,7 +48,7 @@ impl<'a, const LANES: usize> Writer<'a, LANES> {
     }
 
     /// Puts the next series' cells, at least one, in order of time and all of them at slots.
-    pub(super) fn put(&mut self, cells: &Cells<LANES>) {
+    pub(super) fn put(&mut self, cells: &[(i64, [i64; LANES])]) {
         put_presence(&mut self.rows, self.slots, cells);
         for (lane, before) in self.before.iter_mut().enumerate() {
             let values: Vec<i64> = cells.iter().map(|(_, lanes)| lanes[lane]).collect();
@@ -132,7 +132,7 @@ impl<const LANES: usize> Reader<LANES> {
     }
 }
 
-fn put_presence<const LANES: usize>(out: &mut Vec<u8>, slots: &[i64], cells: &Cells<LANES>) {
+fn put_presence<const LANES: usize>(out: &mut Vec<u8>, slots: &[i64], cells: &[(i64, [i64; LANES])]) {
     let mut runs: Vec<u64> = Vec::new();
     if cells.len() < slots.len() {
         let (mut at, mut present, mut length) = (0, false, 0);

@@ -169,11 +169,7 @@ pub struct Rows<'a, const LANES: usize> {
 }
 
 impl<const LANES: usize> Rows<'_, LANES> {
-    /// The next row.
-    ///
-    /// # Errors
-    /// [`Damaged`].
-    pub fn next(&mut self) -> Result<Option<(Series, Cells<LANES>)>, Damaged> {
+    fn advance(&mut self) -> Result<Option<(Series, Cells<LANES>)>, Damaged> {
         let head = &self.table.head;
         while self.series == self.end {
             let Some((series, part)) = self.table.stripes.get(self.stripe) else { return Ok(None) };
@@ -188,6 +184,19 @@ impl<const LANES: usize> Rows<'_, LANES> {
         let reader = self.reader.as_mut().ok_or(Damaged::Content)?;
         self.series += 1;
         Ok(Some((series.clone(), reader.take(&head.slots)?)))
+    }
+}
+
+/// Ends with the first row that can't be read.
+impl<const LANES: usize> Iterator for Rows<'_, LANES> {
+    type Item = Result<(Series, Cells<LANES>), Damaged>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.advance();
+        if next.is_err() {
+            (self.series, self.end, self.stripe) = (0, 0, usize::MAX);
+        }
+        next.transpose()
     }
 }
 
@@ -217,7 +226,7 @@ impl<'a, const LANES: usize> Builder<'a, LANES> {
     }
 
     /// Puts a series; one without cells is left out.
-    pub(super) fn put(&mut self, series: &Series, cells: &Cells<LANES>) {
+    pub(super) fn put(&mut self, series: &Series, cells: &[(i64, [i64; LANES])]) {
         if !cells.is_empty() {
             self.series.push(series.clone());
             self.samples += cells.len() as u64;

@@ -94,7 +94,7 @@ type Failed = (Option<BlockKey>, Damaged);
 
 impl<const LANES: usize> Source<'_, LANES> {
     fn advance(&mut self) -> Result<(), Failed> {
-        self.next = self.rows.next().map_err(|damage| (self.key, damage))?;
+        self.next = self.rows.next().transpose().map_err(|damage| (self.key, damage))?;
         Ok(())
     }
 }

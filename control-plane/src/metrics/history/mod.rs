@@ -238,7 +238,7 @@ impl History {
             rolled.hours.extend(hours_of(table.slots()));
             let found = self.select(whose, block.key, &table, question.selection).await;
             found.iter().try_for_each(|(_, cells)| budget.take(cells.len()))?;
-            rolled.found.push((None, found));
+            rolled.found.push(Found { hours: None, rows: found });
         }
         if resolution == Resolution::Minute {
             let selection = question.selection;
@@ -257,14 +257,14 @@ impl History {
                 .retain(|hour| !raw.contains(hour) || !(damaged.contains(&place(*hour)) || head.touches(*hour)));
         }
         let Rolled { hours, found, .. } = rolled;
-        for (of_day, found) in found {
-            for (series, cells) in found {
+        for found in found {
+            for (series, cells) in found.rows {
                 let kind = series.kind;
                 // Those of an hour stand next to each other.
                 let by_hour = cells.chunk_by(|one, next| window_of(one.0) == window_of(next.0));
                 let taken = by_hour.filter(|cells| {
                     let hour = window_of(cells[0].0);
-                    hours.contains(&hour) && of_day.as_ref().is_none_or(|own: &BTreeSet<i64>| own.contains(&hour))
+                    hours.contains(&hour) && found.hours.as_ref().is_none_or(|own| own.contains(&hour))
                 });
                 let buckets = taken.flatten().map(|(slot, lanes)| (*slot, rollup::from_lanes(kind, *lanes)));
                 question.gathering.merge(&series, buckets.take_while(|(slot, _)| *slot < to_us));
@@ -334,8 +334,15 @@ impl History {
 struct Rolled {
     hours: BTreeSet<i64>,
     damaged: BTreeSet<i64>,
-    /// What was found, and of a day the hours that count.
-    found: Vec<(Option<BTreeSet<i64>>, Vec<(Series, Cells<{ rollup::LANES }>)>)>,
+    found: Vec<Found>,
+}
+
+/// What was found in a block or a day.
+#[derive(Debug)]
+struct Found {
+    /// The hours of a day that count; `None` where all do.
+    hours: Option<BTreeSet<i64>>,
+    rows: Vec<(Series, Cells<{ rollup::LANES }>)>,
 }
 
 impl Rolled {
@@ -346,7 +353,7 @@ impl Rolled {
         }
         let own: BTreeSet<i64> = day.hours.difference(&self.hours).copied().collect();
         self.hours.extend(&own);
-        self.found.push((Some(own), day.found));
+        self.found.push(Found { hours: Some(own), rows: day.found });
     }
 }
 
