@@ -12,7 +12,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use muster::metrics::block::{self, Cells, Directories};
+use muster::metrics::block::{
+    self, Cells, Directories,
+    day::{DayBuilder, Index},
+};
 use muster_shared::metric::{Series, varint::put_deltas};
 use muster_tests::recording::{Recording, Samples};
 use pco::{ChunkConfig, standalone};
@@ -74,6 +77,8 @@ fn compare(samples: &Samples, length: usize) -> Result<()> {
     }
     let (total, count) = blocks(samples, length)?;
     row("block, with times and series", length, count, total);
+    let (total, count) = day(samples)?;
+    row("as a day, with times and series", samples.values().map(Vec::len).max().unwrap_or(0), count, total);
     Ok(())
 }
 
@@ -187,4 +192,31 @@ fn blocks(samples: &Samples, length: usize) -> Result<(Cost, usize)> {
         );
     }
     Ok((cost, count))
+}
+
+/// What the control plane makes of it once its day is over.
+fn day(samples: &Samples) -> Result<(Cost, usize)> {
+    let mut slots: Vec<i64> = samples.values().flatten().map(|(at_us, _)| *at_us).collect();
+    slots.sort_unstable();
+    slots.dedup();
+    let started = Instant::now();
+    let mut builder = DayBuilder::<1>::new(&slots);
+    for (series, points) in samples {
+        builder.put(series, &points.iter().map(|(at_us, value)| (*at_us, [*value])).collect::<Cells<1>>());
+    }
+    let day = builder.finish().context("an empty day")?;
+    let encode = started.elapsed();
+    let bytes = day.index.payload.len() + day.stripes.iter().map(|stripe| stripe.payload.len()).sum::<usize>();
+    let started = Instant::now();
+    let index = Index::<1>::read((&day.index.payload, day.index.checksum), &mut Directories::default())?;
+    let stripes = day.stripes.iter().map(|stripe| (&stripe.payload[..], stripe.checksum)).enumerate();
+    let (table, damage) = index.with(stripes);
+    let read = table.select(|_| true)?;
+    let decode = started.elapsed();
+    ensure!(damage.is_none(), "a day is damaged");
+    let points = read
+        .into_iter()
+        .map(|(series, cells)| (series, cells.into_iter().map(|(at_us, [value])| (at_us, value)).collect::<Vec<_>>()));
+    ensure!(points.eq(samples.clone()), "a day answers something else");
+    Ok((Cost { bytes, encode, decode }, usize::try_from(day.index.samples)?))
 }

@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, ensure};
-use muster::metrics::Declarations;
+use muster::metrics::{
+    Declarations,
+    block::{self, Directories, day::Index},
+};
 use muster_shared::{
     metric::{self, Series, SeriesId},
     wire::FrameEncoding,
 };
-use sqlx::Row as _;
+use sqlx::{AnyPool, Row as _};
 
 use crate::control_plane::ScratchDatabase;
 
@@ -43,6 +46,64 @@ async fn series_ids(database: &ScratchDatabase, server_id: &str, name: &str) -> 
         }
     }
     Ok(ids)
+}
+
+/// Single samples of a server's series in blocks of hours and in days, in no order: one that is in two blocks is there
+/// twice. What stands in an hour beside its day may be in both, and is there once.
+///
+/// # Errors
+/// When something can't be read, or differs between an hour and its day.
+pub async fn sealed(pool: &AnyPool, server_id: &str) -> Result<BTreeMap<Series, Vec<(i64, i64)>>> {
+    let mut of_days: BTreeMap<Series, BTreeMap<i64, i64>> = BTreeMap::new();
+    for (series, at_us, value) in sealed_in_days(pool, server_id).await? {
+        let earlier = of_days.entry(series).or_default().insert(at_us, value);
+        ensure!(earlier.is_none(), "a sample of {server_id} at {at_us} is in two days");
+    }
+    let mut sealed: BTreeMap<Series, Vec<(i64, i64)>> = BTreeMap::new();
+    let blocks = "SELECT checksum, payload FROM metric_blocks WHERE server_id = $1 AND resolution = 1";
+    for row in sqlx::query(blocks).bind(server_id).fetch_all(pool).await? {
+        let (checksum, payload): (i64, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
+        let content = (&payload[..], u32::try_from(checksum)?);
+        for (series, cells) in block::select::<1>(content, &mut Directories::default(), |_| true)? {
+            let of_day = of_days.get(&series);
+            let points = sealed.entry(series.clone()).or_default();
+            for (at_us, [value]) in cells {
+                match of_day.and_then(|known| known.get(&at_us)) {
+                    Some(known) => ensure!(*known == value, "{series:?} at {at_us} is {known} in its day and {value}"),
+                    None => points.push((at_us, value)),
+                }
+            }
+        }
+    }
+    for (series, points) in of_days {
+        sealed.entry(series).or_default().extend(points);
+    }
+    Ok(sealed)
+}
+
+async fn sealed_in_days(pool: &AnyPool, server_id: &str) -> Result<Vec<(Series, i64, i64)>> {
+    let (mut found, mut directories) = (Vec::new(), Directories::default());
+    let days = "SELECT day_us, checksum, payload FROM metric_days WHERE server_id = $1 AND resolution = 1";
+    for row in sqlx::query(days).bind(server_id).fetch_all(pool).await? {
+        let (day_us, checksum, payload): (i64, i64, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let index = Index::<1>::read((&payload, u32::try_from(checksum)?), &mut directories)?;
+        let stripes = "SELECT stripe, checksum, payload FROM metric_day_stripes \
+                       WHERE server_id = $1 AND resolution = 1 AND day_us = $2";
+        let mut contents = Vec::<(usize, Vec<u8>, u32)>::new();
+        for row in sqlx::query(stripes).bind(server_id).bind(day_us).fetch_all(pool).await? {
+            let (stripe, checksum): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+            contents.push((usize::try_from(stripe)?, row.try_get(2)?, u32::try_from(checksum)?));
+        }
+        ensure!(contents.len() == index.stripes().len(), "the day {day_us} of {server_id} has other stripes");
+        let (table, damage) =
+            index.with(contents.iter().map(|(stripe, payload, checksum)| (*stripe, (&payload[..], *checksum))));
+        ensure!(damage.is_none(), "the day {day_us} of {server_id}: {damage:?}");
+        for row in table.rows() {
+            let (series, cells) = row?;
+            found.extend(cells.into_iter().map(|(at_us, [value])| (series.clone(), at_us, value)));
+        }
+    }
+    Ok(found)
 }
 
 /// How many series all servers have declared.

@@ -6,15 +6,14 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use muster::metrics::block::{self, Directories};
 use muster_shared::{
     metric::{self, Series, SeriesId},
     wire,
 };
-use sqlx::Row as _;
+use sqlx::{AnyPool, Row as _};
 
 use super::host::Host;
-use crate::control_plane::ScratchDatabase;
+use crate::{control_plane::ScratchDatabase, stored};
 
 /// What was found stored, and found right.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,7 +36,7 @@ pub(super) async fn verify(hosts: &[Arc<Host>], database: &ScratchDatabase) -> R
         history.acknowledged().keys().any(|seq| kept.is_none_or(|kept| !kept.contains_key(seq)))
     };
     // Whose hour is over is in a block.
-    let sealed = if hosts.iter().any(is_missing) { sealed_samples(database).await? } else { HashMap::new() };
+    let sealed = if hosts.iter().any(is_missing) { sealed_samples(hosts, database).await? } else { HashMap::new() };
     for host in hosts {
         let history = host.history();
         let strange = history.strange_acknowledgements();
@@ -86,21 +85,20 @@ async fn all_frames(database: &ScratchDatabase) -> Result<BTreeMap<(String, u64)
 /// One server's samples by series and microseconds since the epoch.
 type Samples = HashMap<(Series, i64), i64>;
 
-/// Samples of raw blocks, by server. A moment of a series that is stored twice is an error.
-async fn sealed_samples(database: &ScratchDatabase) -> Result<HashMap<String, Samples>> {
-    let mut sealed = HashMap::<String, Samples>::new();
-    let query = "SELECT server_id, checksum, payload FROM metric_blocks WHERE resolution = 1";
-    for row in database.rows(query).await? {
-        let (server, checksum, payload): (String, i64, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        let samples = sealed.entry(server.clone()).or_default();
-        let content = (&payload[..], u32::try_from(checksum)?);
-        for (series, cells) in block::select::<1>(content, &mut Directories::default(), |_| true)? {
-            for (at_us, [value]) in cells {
+/// Sealed samples of the hosts, by server. A moment of a series that is stored twice is an error.
+async fn sealed_samples(hosts: &[Arc<Host>], database: &ScratchDatabase) -> Result<HashMap<String, Samples>> {
+    let (pool, mut sealed) = (AnyPool::connect(database.address()).await?, HashMap::<String, Samples>::new());
+    for host in hosts {
+        let server = host.server_id();
+        let samples = sealed.entry(server.to_owned()).or_default();
+        for (series, points) in stored::sealed(&pool, server).await? {
+            for (at_us, value) in points {
                 let earlier = samples.insert((series.clone(), at_us), value);
                 ensure!(earlier.is_none(), "a sample of {server} at {at_us} is in two blocks");
             }
         }
     }
+    pool.close().await;
     Ok(sealed)
 }
 

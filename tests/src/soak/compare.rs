@@ -8,11 +8,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use muster::{
     clock::Clock,
     events::Events,
-    metrics::{
-        Budget, History, Points, Selection,
-        block::{self, Directories},
-        seal::WINDOW_US,
-    },
+    metrics::{Budget, History, Points, Selection, seal::WINDOW_US},
     store::{DatabaseUrl, Store},
 };
 use muster_shared::{
@@ -22,7 +18,7 @@ use muster_shared::{
 };
 use sqlx::{AnyPool, Row as _};
 
-use crate::{control_plane::ScratchDatabase, fleet::Host};
+use crate::{control_plane::ScratchDatabase, fleet::Host, stored};
 
 /// Series by themselves, each in order of time.
 pub(super) type Samples = BTreeMap<Series, Points>;
@@ -104,14 +100,9 @@ async fn rows(pool: &AnyPool, host: &Host) -> Result<(Samples, u64)> {
         samples.insert(series.get(&id).with_context(|| format!("series {id} is no series"))?.clone(), points);
     }
     let mut sealed = 0;
-    let blocks = "SELECT checksum, payload FROM metric_blocks WHERE server_id = $1 AND resolution = 1";
-    for row in sqlx::query(blocks).bind(host.server_id()).fetch_all(pool).await? {
-        let (checksum, payload): (i64, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
-        let content = (&payload[..], u32::try_from(checksum)?);
-        for (series, cells) in block::select::<1>(content, &mut Directories::default(), |_| true)? {
-            sealed += cells.len() as u64;
-            samples.entry(series).or_default().extend(cells.into_iter().map(|(at_us, [value])| (at_us, value)));
-        }
+    for (series, points) in stored::sealed(pool, host.server_id()).await? {
+        sealed += points.len() as u64;
+        samples.entry(series).or_default().extend(points);
     }
     samples.values_mut().for_each(|points| points.sort_unstable());
     Ok((samples, sealed))
