@@ -11,6 +11,7 @@
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,10 +21,11 @@ use muster::{
     clock::Clock,
     events::Events,
     metrics::{
-        Declarations, History,
+        Budget, Declarations, History, Selection,
         compact::compact_due,
         remote_write::{Client, Destination, Queue, Queued, RemoteWrite},
         seal::seal_due,
+        steps::Steps,
     },
     store::{DatabaseUrl, FrameRow, Store},
 };
@@ -34,7 +36,7 @@ use muster_shared::{
 use muster_tests::{
     control_plane::{ControlPlane, Settings},
     engine::{Engine, Kind},
-    fleet::{Host, now_us},
+    fleet::{Host, mixed, now_us},
     measure::percentile_ms,
     patience::SOON,
     recording::Recording,
@@ -117,10 +119,7 @@ impl Generator {
     fn values(&mut self, at: usize, second: i64, ticks: i64) -> Vec<Option<i64>> {
         let (round, seconds) = (second.div_euclid(self.seconds()), self.seconds());
         let (series, recorded) = &self.series[at];
-        let dice = |which: u64| {
-            let mixed = (self.seed ^ (round.unsigned_abs() << 32) ^ ((at as u64) << 1) ^ which).wrapping_add(1);
-            (mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (mixed >> 7)).wrapping_mul(0xD6E8_FEB8_6659_FD93) >> 33
-        };
+        let dice = |which: u64| mixed(mixed(mixed(self.seed ^ round.unsigned_abs()) ^ at as u64) ^ which) >> 33;
         let shifts = [0, 1].map(|which| i64::try_from(dice(which)).unwrap_or(0) % seconds);
         let of = |place: i64| recorded[usize::try_from(place.rem_euclid(seconds)).unwrap_or(0)];
         // What a counter adds at a place; the recording's end is no step.
@@ -356,6 +355,7 @@ async fn charts(
     let own = [("muster, from minutes", step_s), ("muster, from samples", step_s + 1)];
     let mut charts: Vec<_> = own.iter().map(|(name, _)| ((*name).to_owned(), Vec::new(), 0)).collect();
     charts.extend(peers.iter().map(|peer| (format!("{}, avg_over_time", peer.name), Vec::new(), 0)));
+    let mut reading = Reading::open(control_plane, server).await?;
     let mut muster = control_plane.rest().keep().await?;
     let mut kept = Vec::new();
     for peer in peers {
@@ -371,6 +371,9 @@ async fn charts(
             chart.2 =
                 answer["series"][0]["avg"].as_array().context("a series")?.iter().filter(|it| !it.is_null()).count();
         }
+        for (_, step_s) in own {
+            reading.once((from_s, to_s), step_s).await?;
+        }
         for (chart, peer) in charts.iter_mut().skip(own.len()).zip(&mut kept) {
             let query = format!("avg_over_time({CHARTED}{{copy=\"\"}}[{step_s}s])");
             let (body, took) = peer.get(&Engine::range_path(&query, (from_s, to_s), step_s)).await?;
@@ -378,8 +381,46 @@ async fn charts(
             chart.2 = Engine::points_of_range(&body)?;
         }
     }
+    charts.extend(reading.done().await);
     for (name, _, points) in &charts {
         ensure!(*points as i64 >= (to_s - from_s) / step_s - 20, "{name}: {points} points");
     }
     Ok(charts)
+}
+
+/// The same charts read in this process: what is left of a call is HTTP, permissions and JSON.
+struct Reading {
+    store: Store,
+    history: History,
+    whose: (OrgId, ServerId),
+    charts: BTreeMap<i64, (Vec<Duration>, usize)>,
+}
+
+impl Reading {
+    async fn open(control_plane: &ControlPlane, server: ServerId) -> Result<Self> {
+        let org =
+            control_plane.server(&server.to_string()).await?["organization_id"].as_str().context("an id")?.parse()?;
+        let store = Store::open(&DatabaseUrl::sqlite_in(control_plane.directory())).await?;
+        let history = History::new(store.clone(), Events::default(), Clock::system());
+        Ok(Self { store, history, whose: (org, server), charts: BTreeMap::new() })
+    }
+
+    async fn once(&mut self, (from_s, to_s): (i64, i64), step_s: i64) -> Result<()> {
+        let selection = Selection::new([CHARTED.to_owned()], [])?;
+        let steps = Steps::new(from_s * SECOND_US, to_s * SECOND_US, Some(step_s * SECOND_US))?;
+        let begun = Instant::now();
+        let read = self.history.buckets(self.whose, &selection, steps, &mut Budget::of(usize::MAX)).await?;
+        let took = begun.elapsed();
+        let points = read.values().next().context("a series")?.iter().filter(|bucket| bucket.weight > 0).count();
+        let chart = self.charts.entry(step_s).or_default();
+        chart.0.push(took);
+        chart.1 = points;
+        Ok(())
+    }
+
+    async fn done(self) -> impl Iterator<Item = (String, Vec<Duration>, usize)> {
+        self.store.close().await;
+        let name = |step_s: i64| format!("muster, reading alone, steps of {step_s} s");
+        self.charts.into_iter().map(move |(step_s, (times, points))| (name(step_s), times, points))
+    }
 }
