@@ -12,7 +12,7 @@
 //! ```
 //! The unit is what all deltas are multiples of, such as the bytes of a page.
 
-use muster_shared::metric::varint::{EndsEarly, put_varint, put_zigzag, take_varint, take_zigzag};
+use muster_shared::metric::varint::{put_varint, put_zigzag, take_varint, take_zigzag};
 
 use super::Damaged;
 
@@ -77,31 +77,56 @@ pub(super) fn put(out: &mut Vec<u8>, values: &[i64], before: &[i64]) {
 
 /// Takes `count` values, at least one, from `at` in `plain`, and moves on. `known` is where the row before has this column.
 pub(super) fn take(plain: &[u8], at: &mut usize, count: usize, known: &mut Option<Place>) -> Result<Vec<i64>, Damaged> {
-    let place = skip(plain, at, count, known)?;
-    let mut input = plain.get(place.at..).ok_or(Damaged::Content)?;
+    let is_as_before = *plain.get(*at).ok_or(Damaged::Content)? == AS_BEFORE;
+    let place = if is_as_before { skip(plain, at, count, known)? } else { Place { at: *at, count } };
+    let mut input = &plain[place.at..];
+    let values = decode(&mut input, count)?;
+    if !is_as_before {
+        *at = plain.len() - input.len();
+        *known = Some(place);
+    }
+    Ok(values)
+}
+
+fn decode(input: &mut &[u8], count: usize) -> Result<Vec<i64>, Damaged> {
     let (flag, rest) = input.split_first().ok_or(Damaged::Content)?;
-    input = rest;
-    let unit = if *flag >= VALUES { take_varint(&mut input)?.cast_signed() } else { 1 };
-    let first = take_zigzag(&mut input)?;
+    *input = rest;
+    let unit = if *flag >= VALUES { take_varint(input)?.cast_signed() } else { 1 };
+    let first = take_zigzag(input)?;
+    if *flag == CONSTANT {
+        return Ok(vec![first; count]);
+    }
+    // A value takes a byte at least, however many are said to be there.
+    if input.len() + 1 < count {
+        return Err(Damaged::Content);
+    }
+    let mut values = Vec::with_capacity(count);
+    let mut value = first;
     match *flag {
-        CONSTANT => Ok(vec![first; count]),
-        DELTAS | UNIT_DELTAS => added_up(first, count, || Ok(take_zigzag(&mut input)?.wrapping_mul(unit))),
+        DELTAS | UNIT_DELTAS => {
+            values.push(value);
+            for _ in 1..count {
+                value = value.wrapping_add(take_zigzag(input)?.wrapping_mul(unit));
+                values.push(value);
+            }
+        }
         DELTAS_OF_DELTAS | UNIT_DELTAS_OF_DELTAS => {
             let mut step = 0i64;
-            added_up(first, count, || {
-                step = step.wrapping_add(take_zigzag(&mut input)?);
-                Ok(step.wrapping_mul(unit))
-            })
+            values.push(value);
+            for _ in 1..count {
+                step = step.wrapping_add(take_zigzag(input)?);
+                value = value.wrapping_add(step.wrapping_mul(unit));
+                values.push(value);
+            }
         }
         VALUES => {
-            let mut values = Vec::with_capacity(count);
             for _ in 0..count {
-                values.push(first.wrapping_add(take_varint(&mut input)?.cast_signed().wrapping_mul(unit)));
+                values.push(first.wrapping_add(take_varint(input)?.cast_signed().wrapping_mul(unit)));
             }
-            Ok(values)
         }
-        _ => Err(Damaged::Content),
+        _ => return Err(Damaged::Content),
     }
+    Ok(values)
 }
 
 /// Passes over a column of `count` values; where its values are.
@@ -134,17 +159,6 @@ fn length_of(plain: &[u8], numbers: usize) -> Result<usize, Damaged> {
         }
     }
     Err(Damaged::Content)
-}
-
-fn added_up(first: i64, count: usize, mut step: impl FnMut() -> Result<i64, EndsEarly>) -> Result<Vec<i64>, Damaged> {
-    let mut values = Vec::with_capacity(count);
-    let mut value = first;
-    values.push(value);
-    for _ in 1..count {
-        value = value.wrapping_add(step()?);
-        values.push(value);
-    }
-    Ok(values)
 }
 
 /// The greatest number that all deltas are multiples of; 1 where a delta does not fit 64 bits.

@@ -98,22 +98,30 @@ impl History {
         let head = self.head((org, server), selection, (from_us - MAX_RATE_GAP_US, to_us), budget).await?;
         let mut question =
             Question { org, server, selection, directories: Directories::default(), gathering: Gathering::new(steps) };
-        let hours = self.store.first_block_us(org, server, Resolution::Second).await?;
-        let days = self.store.first_day_us(org, server, Resolution::Second).await?;
-        let first_raw = hours.into_iter().chain(days.map(window_of)).min();
         let mut rolled = BTreeSet::new();
         if let Some(resolution) = rolled_up(steps.step_us) {
             let is_exact = steps.step_us % (resolution.seconds() * 1_000_000) == 0;
             // Where single samples are gone, minutes are better than nothing.
-            let until_us = if is_exact { to_us } else { first_raw.unwrap_or(to_us).min(to_us) };
+            let until_us =
+                if is_exact { to_us } else { self.first_raw_us((org, server)).await?.unwrap_or(to_us).min(to_us) };
             rolled = self.rolled(&mut question, resolution, (from_us, until_us), &head, budget).await?;
         }
-        let first_us = first_raw.into_iter().chain(head.windows.first().copied()).min().unwrap_or(to_us);
-        for run in runs(from_us.max(first_us), to_us, &rolled) {
-            self.raw(&mut question, run, &head, budget).await?;
+        if !runs(from_us, to_us, &rolled).is_empty() {
+            let first_raw = self.first_raw_us((org, server)).await?;
+            let first_us = first_raw.into_iter().chain(head.windows.first().copied()).min().unwrap_or(to_us);
+            for run in runs(from_us.max(first_us), to_us, &rolled) {
+                self.raw(&mut question, run, &head, budget).await?;
+            }
         }
         let is_steady = head.windows.is_disjoint(&rolled);
         Ok((question.gathering.finish(), is_steady))
+    }
+
+    /// The first hour of which there are single samples, in a block or a day.
+    async fn first_raw_us(&self, (org, server): (OrgId, ServerId)) -> Result<Option<i64>, Error> {
+        let hour = self.store.first_block_us(org, server, Resolution::Second).await?;
+        let day = self.store.first_day_us(org, server, Resolution::Second).await?;
+        Ok(hour.into_iter().chain(day.map(window_of)).min())
     }
 
     /// The samples of `from_us..to_us` that `selection` takes, in order of time, each once.
