@@ -113,6 +113,11 @@ async fn a_bare_server_is_checked_planned_fixed_and_ready() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_a_host_says_is_seen_live_whoever_gave_the_command_and_is_on_record() -> Result<()> {
+    with_a_bare_server("progress").await
+}
+
+#[tokio::test]
 async fn an_item_of_the_profile_is_shown_applied_and_taken_back() -> Result<()> {
     let network = Network::create().await?;
     let control_plane = Settings::new().reached_from(&network).start().await?;

@@ -276,6 +276,8 @@ async fn the_same_question_has_the_same_answer_from_every_store() -> Result<()> 
         ensure!(refused.status == http::StatusCode::CONFLICT, "{}", refused.text);
         ensure!(refused.text.contains("metric_store_is_an_engine"), "{}", refused.text);
         ensure!(!refused.text.contains("  "), "{}", refused.text);
+        let shown = prepared.control_plane.rest().get(&path).await?;
+        ensure!(shown["kept_by"] == "engine" && shown["raw_retention_seconds"].is_null(), "{shown}");
     }
     Ok(())
 }

@@ -11,7 +11,10 @@ use std::{
 };
 
 use muster_agent::sample::{Sampler, SamplerOptions};
-use muster_shared::{facts, metric::Series};
+use muster_shared::{
+    facts,
+    metric::{Series, SeriesId},
+};
 use serde_json::Value;
 
 const ARCHIVE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/cgroup-v2-debian12.tar.gz");
@@ -223,6 +226,33 @@ fn a_container_that_goes_ends_and_keeps_its_series_while_it_is_listed() {
     fs::rename(&aside, &cgroup).expect("moved back");
     let back = sampler.tick(3);
     assert!(has(&back) && back.declared.is_empty());
+}
+
+#[test]
+fn a_cgroup_whose_processes_were_killed_is_no_running_container() {
+    let recording = Recording::unpack();
+    let inventory = recording.inventory("t0");
+    let idle = inventory.iter().find(|container| container.name == "/idle").expect("idle");
+    let cgroup = recording.root("t0").join(format!("sys/fs/cgroup/system.slice/docker-{}.scope", idle.id));
+    let mut series: BTreeMap<SeriesId, Series> = BTreeMap::new();
+    let mut told = |sampler: &mut Sampler, now_us| {
+        let tick = sampler.tick(now_us);
+        series.extend(tick.declared);
+        let running = tick.values.iter().find(|(id, _)| series[id].name == "host_containers_running");
+        let labels = tick.values.iter().map(|(id, _)| &series[id].labels);
+        let is_idle = |label: &String| *label == idle.id[..12];
+        let has_idle = labels.filter_map(|labels| labels.get("container")).any(is_idle);
+        (running.map(|(_, value)| *value), has_idle)
+    };
+    // Docker is away: there is no inventory.
+    let mut sampler = Sampler::new(&recording.root("t0"), &SamplerOptions::default());
+    told(&mut sampler, 1);
+    assert_eq!(told(&mut sampler, 10_000_000), (Some(4), true));
+    for (file, text) in [("cgroup.procs", ""), ("cgroup.events", "populated 0\nfrozen 0\n"), ("pids.current", "0\n")] {
+        fs::write(cgroup.join(file), text).expect("written");
+    }
+    assert_eq!(told(&mut sampler, 11_000_000), (Some(3), false), "at the very next tick");
+    assert_eq!(told(&mut sampler, 31_000_000), (Some(3), false), "also when the tree is listed again");
 }
 
 #[test]

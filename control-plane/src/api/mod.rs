@@ -7,6 +7,7 @@ pub mod cookie;
 pub mod csrf;
 pub mod door;
 pub mod events;
+pub mod following;
 pub mod grpc;
 pub mod model;
 pub mod openapi;

@@ -71,6 +71,7 @@ operations! {
     /// The host's own policy must allow it besides.
     Harden => ServersSecure,
     GetCommand => CommandsView,
+    WatchCommand => CommandsView,
     ListCommands => CommandsList,
     /// What its task needs for one server besides.
     CreateFleetRun => ServersPreflight,

@@ -3,7 +3,10 @@
 use axum::{Router, body::Body};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
-use muster_shared::id::{ApiTokenId, OrgId, UserId};
+use muster_shared::{
+    id::{ApiTokenId, JoinTokenId, OrgId, ServerId, UserId},
+    policy::Family,
+};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
@@ -11,11 +14,16 @@ use tower::ServiceExt as _;
 
 use super::{rest::problem, router};
 use crate::{
-    access::{API_TOKEN_PREFIX, OWNER_TOKEN_FILE, Token},
+    access::{API_TOKEN_PREFIX, Act, OWNER_TOKEN_FILE, Origin, Token},
     app::App,
+    audit::{Action, Record},
     clock::Clock,
     config::{Config, Layers},
-    store::{DatabaseUrl, FirstOwner},
+    enrollment::JOIN_TOKEN_PREFIX,
+    store::{
+        DatabaseUrl, Enrolled, FirstOwner, NewJoinToken,
+        suite::{enrolment, signed},
+    },
     users::Cost,
 };
 
@@ -128,6 +136,35 @@ impl Api {
         let length = u32::try_from(encoded.len()).expect("a short message").to_be_bytes();
         let framed = [&[0], length.as_slice(), encoded.as_slice()].concat();
         self.call_grpc(Some(&self.owner), method, framed).await
+    }
+
+    /// What the owner does now.
+    pub(crate) async fn owner_act(&self) -> Act {
+        let owner = self.app.access.authenticate(&self.owner, 1).await.expect("the owner");
+        owner.act(Origin::default(), self.app.clock.now_us())
+    }
+
+    /// A server of the owner's whose host has joined.
+    pub(crate) async fn join_server(&self, name: &str) -> ServerId {
+        let now_us = self.app.clock.now_us();
+        let act = self.owner_act().await;
+        let token = Token::generate(JOIN_TOKEN_PREFIX).expect("randomness");
+        let id = JoinTokenId::generate();
+        let kept = NewJoinToken {
+            id,
+            hash: token.hash(),
+            for_server: None,
+            server_name: None,
+            allowed_families: vec![Family::Observe],
+            created_by: act.user_id().expect("a user"),
+            expires_at_us: now_us + 60_000_000,
+        };
+        let record = Record::new(&act, Action::JoinTokenCreated, id, name);
+        assert!(self.app.store.insert_join_token(&kept, &record).await.expect("kept"));
+        match self.app.store.enroll(&enrolment(&token, name), |_, _| signed(), now_us).await.expect("answered") {
+            Enrolled::Consumed(joined) => joined.server_id,
+            other => panic!("not joined: {other:?}"),
+        }
     }
 
     pub(crate) async fn make_server(&self, name: &str) -> Value {

@@ -42,6 +42,9 @@ pub enum AuditCommand {
         /// The user or server that did it.
         #[arg(long)]
         actor_id: Option<String>,
+        /// Only what is on record of this server and of its commands: its name or id.
+        #[arg(long)]
+        server: Option<String>,
         /// How many at most.
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
         limit: u32,
@@ -115,12 +118,13 @@ impl AuditCommand {
     /// What the control plane refused, or what does not fit.
     pub async fn run(self, fleet: &mut Fleet, output: &mut Output<'_>) -> Result<(), Failure> {
         match self {
-            Self::List { resource_type, resource_id, action, actor_id, limit } => {
+            Self::List { resource_type, resource_id, action, actor_id, server, limit } => {
                 let request = wire::ListAuditRequest {
                     resource_type: resource_type.unwrap_or_default(),
                     resource_id: resource_id.unwrap_or_default(),
                     action: action.unwrap_or_default(),
                     actor_id: actor_id.unwrap_or_default(),
+                    server: server.unwrap_or_default(),
                     limit,
                     ..wire::ListAuditRequest::default()
                 };

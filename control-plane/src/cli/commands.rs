@@ -7,14 +7,16 @@ use muster_shared::{
     command::{CommandBody, CommandState},
     wire,
 };
+use serde_json::Value;
 
 use super::{
     client::Fleet,
     failure::Failure,
     output::{Format, Output},
     page::Page,
+    progress,
     since::{Since, since},
-    table::{self, ago, or_dash},
+    table::{self, ago, or_dash, printable},
     watching::Watching,
 };
 use crate::{
@@ -29,8 +31,13 @@ pub enum CommandsCommand {
     /// List commands, newest first: the organisation's, or a server's.
     #[command(visible_alias = "ls")]
     List(ListArgs),
-    /// Show one command.
+    /// Show one command, with what its host said last.
     Show {
+        /// The command's id.
+        id: String,
+    },
+    /// Follow a command to its end, whoever gave it. Exits with 1 unless it succeeds.
+    Follow {
         /// The command's id.
         id: String,
     },
@@ -70,10 +77,25 @@ impl CommandsCommand {
     pub async fn run(self, fleet: &mut Fleet, output: &mut Output<'_>) -> Result<(), Failure> {
         let command = match self {
             Self::List(args) => return list(args, fleet, output).await,
+            Self::Follow { id } => return follow(id, fleet, output).await,
             Self::Show { id } => fleet.get_command(wire::GetCommandRequest { id }).await?.into_inner(),
             Self::Cancel { id } => fleet.cancel_command(wire::CancelFleetCommandRequest { id }).await?.into_inner(),
         };
         output.print(&Command::from(command), draw_one)
+    }
+}
+
+async fn follow(id: String, fleet: &mut Fleet, output: &mut Output<'_>) -> Result<(), Failure> {
+    let request = wire::WatchCommandRequest { id: id.clone(), after_seq: 0 };
+    let ended = progress::follow(fleet.watch_command(request).await?.into_inner(), output).await?;
+    let text = |name: &str| ended.get(name).and_then(Value::as_str).map(printable).unwrap_or_default();
+    match text("state").as_str() {
+        "succeeded" => Ok(()),
+        state => {
+            let message = format!("the command ended as {state}: {}", text("detail"));
+            let next_step = format!("`muster commands show {id}` has what its host said");
+            Err(Failure::ended_badly(message.trim_end_matches(": "), next_step))
+        }
     }
 }
 
@@ -125,12 +147,7 @@ async fn server_names(fleet: &mut Fleet) -> Result<HashMap<String, String>, Fail
 fn draw(commands: &[Command], names: Option<&HashMap<String, String>>, now_us: i64) -> String {
     let rows = commands.iter().map(|command| {
         let server = names.map(|names| names.get(&command.server_id).unwrap_or(&command.server_id).clone());
-        let rest = [
-            command.kind.clone(),
-            command.state.clone(),
-            ago(command.created_at, now_us),
-            or_dash(command.detail.as_deref()),
-        ];
+        let rest = [what(command), command.state.clone(), ago(command.created_at, now_us), or_dash(said_last(command))];
         [command.id.clone()].into_iter().chain(server).chain(rest).collect()
     });
     let titles: &[&str] = match names {
@@ -142,15 +159,36 @@ fn draw(commands: &[Command], names: Option<&HashMap<String, String>>, now_us: i
 
 fn draw_one(command: &Command) -> String {
     let time = |time: Option<Time>| time.map(|time| time.to_string()).unwrap_or_default();
-    table::pairs(&[
+    let percent = command.progress.as_ref().and_then(|progress| progress.percent);
+    let mut text = table::pairs(&[
         ("id", command.id.clone()),
         ("server", command.server_id.clone()),
-        ("kind", command.kind.clone()),
+        ("kind", what(command)),
         ("state", command.state.clone()),
         ("code", command.code.clone().unwrap_or_default()),
         ("detail", command.detail.clone().unwrap_or_default()),
         ("created", time(command.created_at)),
         ("started", time(command.started_at)),
         ("finished", time(command.finished_at)),
-    ])
+        ("done", percent.map(|percent| format!("{percent} %")).unwrap_or_default()),
+    ]);
+    if let Some(progress) = &command.progress {
+        text.push_str(if progress.has_earlier { "\nthe last that its host said:\n" } else { "\nits host said:\n" });
+        for line in &progress.lines {
+            text.push_str(&format!("    {}\n", printable(&line.line)));
+        }
+    }
+    text
+}
+
+/// The command's kind, and of a change what it is about: `change install_docker apply`.
+fn what(command: &Command) -> String {
+    let words = [Some(&command.kind), command.item.as_ref(), command.mode.as_ref()];
+    words.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ")
+}
+
+/// How a command ended in words; of one that runs, what its host said last.
+fn said_last(command: &Command) -> Option<&str> {
+    let last = || command.progress.as_ref()?.lines.last().map(|line| line.line.as_str());
+    command.detail.as_deref().or_else(last)
 }

@@ -86,8 +86,8 @@ fn shortened(
         ("minutes", minutes, is.minute_retention_seconds),
         ("hours", hours, is.hour_retention_seconds),
     ];
-    let shorter = kinds.into_iter().filter_map(|(name, named, now)| match named {
-        Some(Period(Some(seconds))) if seconds < now => {
+    let shorter = kinds.into_iter().filter_map(|(name, named, now)| match (named, now) {
+        (Some(Period(Some(seconds))), Some(now)) if seconds < now => {
             Some(format!("{name} than {} instead of {}", written(seconds), written(now)))
         }
         _ => None,
@@ -120,9 +120,12 @@ fn written(seconds: u64) -> String {
 }
 
 fn draw(retention: &MetricsRetention) -> String {
-    let row = |what: &str, kept, own: Option<u64>, max| {
-        vec![what.to_owned(), written(kept), own.map_or_else(|| "-".to_owned(), written), written(max)]
-    };
+    if retention.is_by_engine() {
+        return "an engine keeps the samples of all organizations, as long as it is set up to: its operator knows how long\n"
+            .to_owned();
+    }
+    let or_dash = |seconds: Option<u64>| seconds.map_or_else(|| "-".to_owned(), written);
+    let row = |what: &str, kept, own, max| vec![what.to_owned(), or_dash(kept), or_dash(own), written(max)];
     let (own, max) = (&retention.own, &retention.max);
     let rows = vec![
         row("samples", retention.raw_retention_seconds, own.raw_retention_seconds, max.raw_retention_seconds),
@@ -149,7 +152,7 @@ mod tests {
     #[test]
     fn only_what_would_be_lost_is_asked_about() {
         let is: MetricsRetention = serde_json::from_value(serde_json::json!({
-            "organization_id": "o1", "raw_retention_seconds": 604_800, "minute_retention_seconds": 7_776_000,
+            "organization_id": "o1", "kept_by": "database", "raw_retention_seconds": 604_800, "minute_retention_seconds": 7_776_000,
             "hour_retention_seconds": 63_072_000, "own": {},
             "max": { "raw_retention_seconds": 604_800, "minute_retention_seconds": 7_776_000, "hour_retention_seconds": 63_072_000 }
         }))

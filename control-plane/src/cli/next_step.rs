@@ -52,7 +52,10 @@ const BY_WORD: &[(&str, &str)] = &[
     ("already_secured", "nothing needs to be done: it is entered with its own key"),
     ("not_quarantined", "`muster servers show SERVER` says how its agent stands"),
     ("quarantined", "`muster agent release SERVER` lets one of the two machines join again"),
-    ("dry_run_first", "run it with --dry-run first, or with `muster fleet run`, which begins with one"),
+    (
+        "dry_run_first",
+        "run it with --dry-run first, or with `muster fleet run --filter EXPRESSION fix ACTION`, which begins with one",
+    ),
     ("nothing_selected", "`muster servers list --filter EXPRESSION` shows what an expression selects"),
     ("too_late", "`muster commands list` shows how it ended"),
     ("last_owner", "make somebody else an owner first: `muster members set-role USER owner`"),

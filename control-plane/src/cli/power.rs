@@ -137,6 +137,8 @@ mod tests {
             server_id: "s1".into(),
             target_server_id: None,
             kind: "reboot".into(),
+            item: None,
+            mode: None,
             state: state.into(),
             code: None,
             detail: Some("the host is back".into()),
@@ -144,6 +146,7 @@ mod tests {
             started_at: None,
             finished_at: None,
             receipt: None,
+            progress: None,
             result: Some(json!({ "boot_time": "2025-01-15T10:30:00Z", "downtime_seconds": 12.5 })),
         }
     }

@@ -100,6 +100,7 @@ pub(super) fn line(event: &Event) -> String {
         "status" => format!("… {}", text("message")),
         "os_info" => format!("  {} {} {}", text("name"), text("version"), text("arch")),
         "line" => format!("    {}", text("line")),
+        "command" => format!("… {}", text("state")),
         "change" => change(&event.data, text("action"), text("outcome"), text("detail")),
         "check" => check(&event.data, text("name"), text("evidence"), text("remedy")),
         "item" => item(&event.data, &text("item"), &text("outcome"), &text("detail")),
@@ -178,6 +179,10 @@ fn complete(data: &Value) -> String {
         (Some(passed), Some(failed), Some(warnings)) => {
             let status = text("status").replace('_', " ");
             format!("{status}: {passed} passed, {failed} failed, {warnings} warnings")
+        }
+        _ if !text("state").is_empty() => {
+            let mark = if text("state") == "succeeded" { "✓" } else { "✗" };
+            format!("{mark} {}", text("state"))
         }
         _ => format!(
             "done: {}",

@@ -8,6 +8,7 @@
 mod awaiting;
 mod command;
 mod filter;
+mod progress;
 mod receipt;
 mod reconcile;
 mod watch;
@@ -17,15 +18,16 @@ pub use command::{
     Command, CommandResult, Finished, InvalidUpdate, Step, Update, next_state, parse_update, powers_off,
 };
 pub use filter::CommandFilter;
+pub use progress::{LISTED_LINES, MAX_LISTED, Progress, SHOWN_LINES};
 pub use receipt::{HostReceipt, NoProof, ReceiptStanding, Reporter, judge, on_record};
 pub use reconcile::keep_reconciled;
 pub use watch::CommandEvent;
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use futures_util::Stream;
 use muster_shared::{
-    command::{CommandBody, DEFAULT_TTL_SECONDS},
+    command::{CommandBody, CommandState, DEFAULT_TTL_SECONDS},
     id::{CommandId, OrgId, ServerId},
     sign::CommandSigner,
     wire,
@@ -151,7 +153,7 @@ impl Commands {
             org_id: org,
             server_id: server,
             body,
-            state: muster_shared::command::CommandState::Queued,
+            state: CommandState::Queued,
             code: String::new(),
             detail: String::new(),
             result: None,
@@ -189,6 +191,35 @@ impl Commands {
     pub async fn list(&self, org: OrgId, filter: &CommandFilter) -> Result<Vec<Command>> {
         let filter = CommandFilter { limit: filter.limit.clamp(1, MAX_PAGE), ..filter.clone() };
         Ok(self.store.list_commands(org, &filter).await?)
+    }
+
+    /// The newest [`SHOWN_LINES`] of what the host has said of `command`; `None` where it has said nothing.
+    ///
+    /// # Errors
+    /// [`Error`] when the store fails.
+    pub async fn progress(&self, command: &Command) -> Result<Option<Progress>> {
+        self.newest(command, SHOWN_LINES).await
+    }
+
+    /// The newest [`LISTED_LINES`] of what hosts have said of those `commands` that run, of [`MAX_LISTED`] at most.
+    ///
+    /// # Errors
+    /// [`Error`] when the store fails.
+    pub async fn progress_of(&self, commands: &[Command]) -> Result<HashMap<CommandId, Progress>> {
+        let running = commands.iter().filter(|command| command.state == CommandState::Started).take(MAX_LISTED);
+        let mut said = HashMap::new();
+        for command in running {
+            if let Some(progress) = self.newest(command, LISTED_LINES).await? {
+                said.insert(command.id, progress);
+            }
+        }
+        Ok(said)
+    }
+
+    async fn newest(&self, command: &Command, limit: usize) -> Result<Option<Progress>> {
+        let steps = limit + progress::OTHER_STEPS;
+        let newest = self.store.newest_command_updates(command.org_id, command.id, steps).await?;
+        Ok(Progress::of(&command.body, newest, limit))
     }
 
     /// Cancels a command that has not started.
@@ -284,9 +315,22 @@ impl Commands {
         org: OrgId,
         id: CommandId,
     ) -> Result<impl Stream<Item = Result<CommandEvent>> + Send + use<>> {
+        self.watch_after(org, id, 0).await
+    }
+
+    /// The same without the steps up to `after_seq`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    pub async fn watch_after(
+        &self,
+        org: OrgId,
+        id: CommandId,
+        after_seq: u64,
+    ) -> Result<impl Stream<Item = Result<CommandEvent>> + Send + use<>> {
         let hints = self.events.subscribe();
         self.get(org, id).await?;
-        Ok(watch::watch(self.store.clone(), hints, org, id))
+        Ok(watch::watch(self.store.clone(), hints, org, id, after_seq))
     }
 
     async fn keep_result(

@@ -1,4 +1,4 @@
-//! Watching one command: every stored step, then what comes, until it has ended.
+//! Watching one command: every stored step after a given one, then what comes, until it has ended.
 //!
 //! The store is the truth and events are hints: after each hint, after each missed one and at least every
 //! [`RESCAN`], whatever is new in the store is read.
@@ -45,8 +45,9 @@ pub(super) fn watch(
     hints: Subscription,
     org: OrgId,
     id: CommandId,
+    after_seq: u64,
 ) -> impl Stream<Item = Result<CommandEvent, Error>> + Send + use<> {
-    let watch = Watch { store, hints, org, id, told: None, last_seq: 0, pending: VecDeque::new() };
+    let watch = Watch { store, hints, org, id, told: None, last_seq: after_seq, pending: VecDeque::new() };
     stream::try_unfold(watch, async |mut watch| {
         loop {
             if let Some(event) = watch.pending.pop_front() {

@@ -68,7 +68,8 @@ impl Kept {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MetricsRetention {
     pub org_id: OrgId,
-    pub kept: Kept,
+    /// `None` where an engine keeps them, as long as it is set up to.
+    pub kept: Option<Kept>,
     pub own: Own,
     pub max: Kept,
 }
@@ -96,7 +97,8 @@ impl MetricsRetentions {
     /// [`ErrorKind::NotFound`].
     pub async fn get(&self, org: OrgId) -> Result<MetricsRetention, Error> {
         let own = self.store.metrics_retention(org).await?.ok_or_else(|| Error::not_found("organization"))?;
-        Ok(MetricsRetention { org_id: org, kept: own.under(self.max), own, max: self.max })
+        let kept = self.is_embedded.then(|| own.under(self.max));
+        Ok(MetricsRetention { org_id: org, kept, own, max: self.max })
     }
 
     /// Sets how long the organisation acted in keeps its samples. What is too old by it goes with the next turn of

@@ -1,7 +1,7 @@
 //! The audit record's rows. Appending is the last step of the transaction that makes the change: taking the chain's
 //! end is what makes two of them wait for each other, so it is held for as short as can be.
 
-use muster_shared::id::OrgId;
+use muster_shared::id::{OrgId, ServerId};
 use sqlx::any::AnyRow;
 
 use super::{Result, Store, StoreError, Tx, rows::Columns as _};
@@ -17,11 +17,26 @@ pub struct AuditFilter {
     pub resource_id: Option<String>,
     pub action: Option<String>,
     pub actor_id: Option<String>,
+    /// Entries about the server and about the commands that it carries out or is the target of.
+    pub server: Option<ServerId>,
     pub from_us: Option<i64>,
     /// Exclusive.
     pub to_us: Option<i64>,
     pub skip: u32,
     pub limit: u32,
+}
+
+/// A query for a page of entries, with one more condition.
+macro_rules! select_audit {
+    ($condition:literal) => {
+        concat!(
+            "SELECT * FROM audit_entries WHERE org_id = $1 AND ($2 IS NULL OR resource_type = $2) \
+             AND ($3 IS NULL OR resource_id = $3) AND ($4 IS NULL OR action = $4) AND ($5 IS NULL OR actor_id = $5) \
+             AND at_us >= $6 AND at_us < $7 ",
+            $condition,
+            "ORDER BY seq DESC LIMIT $8 OFFSET $9"
+        )
+    };
 }
 
 impl Store {
@@ -30,23 +45,34 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn list_audit(&self, org: OrgId, filter: &AuditFilter) -> Result<Vec<Entry>> {
-        let rows = sqlx::query(
-            "SELECT * FROM audit_entries WHERE org_id = $1 AND ($2 IS NULL OR resource_type = $2) \
-             AND ($3 IS NULL OR resource_id = $3) AND ($4 IS NULL OR action = $4) AND ($5 IS NULL OR actor_id = $5) \
-             AND at_us >= $6 AND at_us < $7 ORDER BY seq DESC LIMIT $8 OFFSET $9",
-        )
-        .bind(org.to_string())
-        .bind(filter.resource_type.clone())
-        .bind(filter.resource_id.clone())
-        .bind(filter.action.clone())
-        .bind(filter.actor_id.clone())
-        .bind(filter.from_us.unwrap_or(i64::MIN))
-        .bind(filter.to_us.unwrap_or(i64::MAX))
-        .bind(i64::from(filter.limit))
-        .bind(i64::from(filter.skip))
-        .fetch_all(self.read())
-        .await?;
-        rows.iter().map(entry).collect()
+        // Two texts, so that each finds its index: a server's entries are looked up by the server and its commands.
+        let query = match filter.server {
+            Some(_) => sqlx::query(select_audit!(
+                "AND seq IN (SELECT a.seq FROM audit_entries a WHERE a.org_id = $1 AND a.resource_type = 'server' \
+                 AND a.resource_id = $10 \
+                 UNION ALL SELECT a.seq FROM commands c JOIN audit_entries a ON a.org_id = $1 \
+                 AND a.resource_type = 'command' AND a.resource_id = c.id WHERE c.org_id = $1 AND c.server_id = $10 \
+                 UNION ALL SELECT a.seq FROM commands c JOIN audit_entries a ON a.org_id = $1 \
+                 AND a.resource_type = 'command' AND a.resource_id = c.id WHERE c.org_id = $1 \
+                 AND c.target_server_id = $10) "
+            )),
+            None => sqlx::query(select_audit!("")),
+        };
+        let query = query
+            .bind(org.to_string())
+            .bind(filter.resource_type.clone())
+            .bind(filter.resource_id.clone())
+            .bind(filter.action.clone())
+            .bind(filter.actor_id.clone())
+            .bind(filter.from_us.unwrap_or(i64::MIN))
+            .bind(filter.to_us.unwrap_or(i64::MAX))
+            .bind(i64::from(filter.limit))
+            .bind(i64::from(filter.skip));
+        let query = match filter.server {
+            Some(server) => query.bind(server.to_string()),
+            None => query,
+        };
+        query.fetch_all(self.read()).await?.iter().map(entry).collect()
     }
 
     /// The next entries of the organisation's chain after the number `after_seq`, in order; none at its end.

@@ -95,6 +95,23 @@ impl Store {
         rows.iter().map(|row| from_json(row.value("body")?, "body")).collect()
     }
 
+    /// The newest steps of a command, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn newest_command_updates(&self, org: OrgId, id: CommandId, limit: usize) -> Result<Vec<Update>> {
+        let rows = sqlx::query(
+            "SELECT u.body FROM command_updates u JOIN commands c ON c.id = u.command_id \
+             WHERE c.org_id = $1 AND u.command_id = $2 ORDER BY u.seq DESC LIMIT $3",
+        )
+        .bind(org.to_string())
+        .bind(id.to_string())
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(self.read())
+        .await?;
+        rows.iter().map(|row| from_json(row.value("body")?, "body")).collect()
+    }
+
     /// Ids of the commands that a session of `server` may claim, oldest first: queued, or pushed under a lease that
     /// ran out. The session's identity proved which server it is.
     ///

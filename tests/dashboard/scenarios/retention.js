@@ -30,4 +30,10 @@ await scenario("retention", async (page, { open }) => {
   await other.goto(`${URL_OF}/#/quota`);
   await other.getByText("3 d of 7 d at most").waitFor();
   assert((await other.getByRole("button", { name: "Set the retention" }).count()) === 0, "a member sets nothing");
+
+  // Where an engine keeps them, how long is its own business: no figure of the database's is shown for it.
+  await page.route("**/metrics-retention", (route) => route.fulfill({ json: { ...kept, kept_by: "engine", raw_retention_seconds: null, minute_retention_seconds: null, hour_retention_seconds: null } }));
+  await page.reload();
+  await page.getByText("An engine of its own keeps the measurements").waitFor();
+  assert((await page.getByText("at most").count()) + (await page.getByRole("button", { name: "Set the retention" }).count()) === 0, "nothing else is said");
 });

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use muster_shared::facts;
 
 use super::{
-    catalogue::{LABELS, METRICS, Readings, VALUES},
+    catalogue::{LABELS, METRICS, Readings, VALUES, Value},
     network::Network,
+    populated::is_populated,
     v1, v2,
 };
 use crate::{
@@ -169,7 +170,7 @@ impl Container {
 }
 
 impl Cgroup {
-    /// What can be read now; `None` where the cgroup is gone.
+    /// What can be read now; `None` where the cgroup is gone or no process is left in it.
     fn read(&mut self, now_us: i64, root: &Path, hierarchy: &Hierarchy, reader: &mut Reader) -> Option<Readings> {
         let is_due = self.refreshed_at_us.is_none_or(|at| !(0..REFRESH_US).contains(&now_us.saturating_sub(at)));
         if is_due {
@@ -186,7 +187,11 @@ impl Cgroup {
             Files::V1(files) => files.read(reader, &self.last, &mut readings),
             Files::V2(files) => files.read(reader, &self.last, &mut readings),
         };
-        if !is_there {
+        let is_empty = match readings.get(Value::Tasks) {
+            Some(tasks) => tasks == 0,
+            None => is_due && is_there && !is_populated(hierarchy, &self.path),
+        };
+        if !is_there || is_empty {
             return None;
         }
         if is_due && let Some(directory) = hierarchy.directory() {

@@ -3,16 +3,20 @@
 //! An inventory says which cgroups are this host's containers, so once there is one only those in it are sampled, and
 //! a cgroup it doesn't list asks for a newer inventory ([`Containers::wants_inventory`]). Without any (no engine that
 //! may be asked) every container's cgroup is sampled, unnamed, after a short wait.
+//!
+//! A cgroup in which no process is left is no running container: an engine that was killed with its containers leaves
+//! theirs behind.
 
 mod catalogue;
 mod container;
 mod discover;
 mod network;
+mod populated;
 mod v1;
 mod v2;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
 };
 
@@ -21,6 +25,7 @@ use muster_shared::{facts, metric::names};
 use self::{
     container::Container,
     discover::{Discovery, Found},
+    populated::is_populated,
 };
 use super::{
     metric::Metric,
@@ -34,7 +39,8 @@ const INVENTORY_GRACE_US: i64 = 5_000_000;
 /// How often a host without a cgroup hierarchy is looked at again.
 const DETECT_US: i64 = 60_000_000;
 
-const RUNNING: Metric = Metric::gauge(names::HOST_CONTAINERS_RUNNING, 0, &[], "Containers with a cgroup.");
+const RUNNING: Metric =
+    Metric::gauge(names::HOST_CONTAINERS_RUNNING, 0, &[], "Containers with a cgroup and a process in it.");
 
 pub(super) fn metrics() -> impl Iterator<Item = &'static Metric> {
     [&RUNNING].into_iter().chain(&catalogue::METRICS).chain(&container::STATES)
@@ -48,8 +54,11 @@ pub(super) struct Containers {
     /// cgroup or its place in the inventory does, so that a restarted container keeps its series.
     known: Vec<Container>,
     inventory: Inventory,
-    /// A known container's cgroup was found gone at the last tick.
+    /// A known container's cgroup was found gone or empty at the last tick.
     is_stale: bool,
+    /// Containers whose cgroups were empty when last looked at. One that is new there is looked at again with the next
+    /// tick: an engine makes a cgroup before it puts a process into it.
+    empty: HashSet<String>,
     running: Slot,
 }
 
@@ -86,6 +95,7 @@ impl Containers {
             known: Vec::new(),
             inventory: Inventory::Awaited { since_us: None },
             is_stale: false,
+            empty: HashSet::new(),
             running: Slot::default(),
         }
     }
@@ -117,8 +127,9 @@ impl Containers {
     }
 
     pub(super) fn sample(&mut self, now_us: i64, reader: &mut Reader, registry: &mut Registry) {
+        let mut is_young = false;
         if let Some(found) = self.tree.follow(&self.root, now_us, self.is_stale) {
-            self.take_over(found, reader, registry);
+            is_young = self.take_over(found, reader, registry);
         }
         let Tree::Present(tree) = &self.tree else { return };
         let hierarchy = &tree.hierarchy;
@@ -128,7 +139,7 @@ impl Containers {
             }
             Inventory::Current | Inventory::Outdated => false,
         };
-        self.is_stale = false;
+        self.is_stale = is_young;
         let mut running = 0;
         for container in self.known.iter_mut().filter(|container| container.is_listed() || takes_unlisted) {
             let had_cgroup = container.has_cgroup();
@@ -139,12 +150,20 @@ impl Containers {
         registry.put(&mut self.running, &RUNNING, &[], running);
     }
 
-    fn take_over(&mut self, found: Vec<Found>, reader: &mut Reader, registry: &mut Registry) {
-        let Tree::Present(tree) = &self.tree else { return };
+    /// Answers whether a cgroup without a process is there that wasn't before.
+    fn take_over(&mut self, found: Vec<Found>, reader: &mut Reader, registry: &mut Registry) -> bool {
+        let Tree::Present(tree) = &self.tree else { return false };
+        let mut empty = HashSet::new();
         let hierarchy = &tree.hierarchy;
         let mut places = places(&self.known);
         let mut is_there = vec![false; self.known.len()];
         for Found { id, path } in found {
+            // One that has its cgroup notices by itself when the last process goes.
+            let is_attached = places.get(&id).is_some_and(|at| self.known[*at].has_cgroup());
+            if !is_attached && !is_populated(hierarchy, &path) {
+                empty.insert(id);
+                continue;
+            }
             let at = *places.entry(id.clone()).or_insert(self.known.len());
             if at == self.known.len() {
                 self.known.push(Container::new(id));
@@ -162,6 +181,9 @@ impl Containers {
             }
         }
         self.forget_gone(reader, registry);
+        let is_young = !empty.is_subset(&self.empty);
+        self.empty = empty;
+        is_young
     }
 
     fn forget_gone(&mut self, reader: &mut Reader, registry: &mut Registry) {

@@ -6,6 +6,7 @@ export type Vm = Schemas["Vm"];
 export type Summary = Schemas["Summary"];
 export type FleetEvent = Schemas["FleetEvent"];
 export type Command = Schemas["Command"];
+export type CommandLine = Schemas["CommandLine"];
 export type Session = Schemas["Session"];
 export type Me = Schemas["Me"];
 export type Facts = Schemas["Facts"];

@@ -9,9 +9,12 @@ use super::{
     status::to_status,
 };
 use crate::{
-    api::model::{
-        audit::{AuditEnd, AuditVerified, Link, known_words},
-        time::Time,
+    api::{
+        model::{
+            audit::{AuditEnd, AuditVerified, Link, known_words},
+            time::Time,
+        },
+        rest::audit::about,
     },
     error::Error,
     store::AuditFilter,
@@ -28,6 +31,7 @@ pub(super) async fn list(call: Call<wire::ListAuditRequest>) -> Result<wire::Lis
         resource_id: given(&request.resource_id),
         action: given(&request.action),
         actor_id: given(&request.actor_id),
+        server: about(&call.app, call.caller.org_id, given(&request.server).as_deref()).await?,
         from_us: request.from.map(|time| Time::from(time).0),
         to_us: request.to.map(|time| Time::from(time).0),
         skip,

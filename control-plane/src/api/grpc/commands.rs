@@ -1,15 +1,19 @@
 //! Commands.
 
+use futures_util::StreamExt as _;
 use muster_shared::wire;
 
 use super::{
-    call::Call,
+    call::{Answers, Call},
     servers::{filled, page},
 };
 use crate::{
     api::{
-        model::{command::Command, time::Time},
-        rest::commands::{self, command_id},
+        following::follow,
+        model::{structure, time::Time},
+        operation::Operation,
+        readmission::Readmission,
+        rest::commands::{self, command_id, listed, shown},
     },
     commands::CommandFilter,
     error::Error,
@@ -17,7 +21,16 @@ use crate::{
 
 pub(super) async fn get(call: Call<wire::GetCommandRequest>) -> Result<wire::Command, Error> {
     let command = call.app.commands.get(call.caller.org_id, command_id(&call.request.id)?).await?;
-    Ok(Command::of(&command).into())
+    Ok(shown(&call.app, &command).await?.into())
+}
+
+pub(super) async fn watch(call: Call<wire::WatchCommandRequest>) -> Result<Answers<wire::ProgressEvent>, Error> {
+    let id = command_id(&call.request.id)?;
+    let readmission = Readmission::new(&call.app, call.asked, Operation::WatchCommand, call.caller);
+    let followed = follow(&call.app, readmission, id, call.request.after_seq).await?;
+    Ok(Box::pin(followed.map(|(_, event)| {
+        Ok(wire::ProgressEvent { event: event.event.to_owned(), data: Some(structure::to_struct(event.data)) })
+    })))
 }
 
 pub(super) async fn list(call: Call<wire::ListCommandsRequest>) -> Result<wire::ListCommandsResponse, Error> {
@@ -30,7 +43,8 @@ pub(super) async fn list(call: Call<wire::ListCommandsRequest>) -> Result<wire::
     let filter = CommandFilter { server, since_us, skip, limit, ..CommandFilter::default() };
     let filter = filter.of_words(filled(&call.request.state), filled(&call.request.kind))?;
     let commands = call.app.commands.list(call.caller.org_id, &filter).await?;
-    Ok(wire::ListCommandsResponse { commands: commands.iter().map(|command| Command::of(command).into()).collect() })
+    let commands = listed(&call.app, &commands).await?;
+    Ok(wire::ListCommandsResponse { commands: commands.into_iter().map(Into::into).collect() })
 }
 
 pub(super) async fn cancel(call: Call<wire::CancelFleetCommandRequest>) -> Result<wire::Command, Error> {

@@ -20,6 +20,7 @@ impl FleetService for Fleet {
     type SecureServerStream = Answers<wire::ProgressEvent>;
     type RotateSshKeyPairStream = Answers<wire::ProgressEvent>;
     type WatchSshKeyRotationStream = Answers<wire::ProgressEvent>;
+    type WatchCommandStream = Answers<wire::ProgressEvent>;
     type WatchFleetRunStream = Answers<wire::ProgressEvent>;
     type WatchServerStream = Answers<wire::ServerEvent>;
     type WatchSeriesStream = Answers<wire::SeriesEvent>;
@@ -160,6 +161,10 @@ impl FleetService for Fleet {
 
     async fn get_command(&self, request: Request<wire::GetCommandRequest>) -> Answer<wire::Command> {
         answer(commands::get(self.call(request)?).await)
+    }
+
+    async fn watch_command(&self, request: Request<wire::WatchCommandRequest>) -> Answer<Self::WatchCommandStream> {
+        answer(commands::watch(self.call(request)?).await)
     }
 
     async fn list_commands(&self, request: Request<wire::ListCommandsRequest>) -> Answer<wire::ListCommandsResponse> {

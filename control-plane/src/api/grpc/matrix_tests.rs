@@ -69,7 +69,9 @@ fn row<'a>(world: &'a World, method: &str) -> Option<Vec<(&'static str, &'a str)
         "SetSshPassword" => vec![("server", server), ("ssh_password", "x")],
         "SetSshKey" => vec![("server", server), ("ssh_private_key", "x")],
         "RevokeJoinToken" => vec![("id", join_token)],
-        "GetCommand" | "CancelCommand" | "GetFleetRun" | "WatchFleetRun" | "CancelFleetRun" => vec![("id", NOBODY)],
+        "GetCommand" | "WatchCommand" | "CancelCommand" | "GetFleetRun" | "WatchFleetRun" | "CancelFleetRun" => {
+            vec![("id", NOBODY)]
+        }
         "GetSshKeyPair"
         | "UpdateSshKeyPair"
         | "DeleteSshKeyPair"

@@ -11,7 +11,7 @@ use crate::retention::{self, Kept, Own};
 /// How long an organisation keeps its samples, their minutes and their hours, in seconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
-    "organization_id": "01890a5d-ac96-774b-bcce-b302099a8058", "raw_retention_seconds": 259_200,
+    "organization_id": "01890a5d-ac96-774b-bcce-b302099a8058", "kept_by": "database", "raw_retention_seconds": 259_200,
     "minute_retention_seconds": 7_776_000, "hour_retention_seconds": 63_072_000,
     "own": { "raw_retention_seconds": 259_200, "minute_retention_seconds": null, "hour_retention_seconds": null },
     "max": { "raw_retention_seconds": 604_800, "minute_retention_seconds": 7_776_000,
@@ -19,10 +19,13 @@ use crate::retention::{self, Kept, Own};
 }))]
 pub struct MetricsRetention {
     pub organization_id: String,
+    /// `database`, or `engine` where the control plane's `metric_store_url` names one: that keeps the samples of all
+    /// organisations as long as it is set up to, which only its operator knows, and the three periods below are `null`.
+    pub kept_by: String,
     /// Single samples, one a second.
-    pub raw_retention_seconds: u64,
-    pub minute_retention_seconds: u64,
-    pub hour_retention_seconds: u64,
+    pub raw_retention_seconds: Option<u64>,
+    pub minute_retention_seconds: Option<u64>,
+    pub hour_retention_seconds: Option<u64>,
     /// What the organisation set itself; `null` is as long as the control plane lets it.
     pub own: MetricsRetentionOwn,
     /// What the control plane lets organisations keep.
@@ -53,16 +56,27 @@ pub struct MetricsRetentionMax {
     pub hour_retention_seconds: u64,
 }
 
+/// Who keeps samples.
+const DATABASE: &str = "database";
+const ENGINE: &str = "engine";
+
 impl MetricsRetention {
+    /// Whether an engine keeps the samples, by a period of its own.
+    #[must_use]
+    pub fn is_by_engine(&self) -> bool {
+        self.kept_by == ENGINE
+    }
+
     /// How long an organisation keeps its samples.
     #[must_use]
     pub fn of(retention: &retention::MetricsRetention) -> Self {
-        let Kept { raw, minutes, hours } = retention.kept;
+        let seconds = |period: fn(&Kept) -> Duration| retention.kept.as_ref().map(|kept| period(kept).as_secs());
         Self {
             organization_id: retention.org_id.to_string(),
-            raw_retention_seconds: raw.as_secs(),
-            minute_retention_seconds: minutes.as_secs(),
-            hour_retention_seconds: hours.as_secs(),
+            kept_by: if retention.kept.is_some() { DATABASE } else { ENGINE }.to_owned(),
+            raw_retention_seconds: seconds(|kept| kept.raw),
+            minute_retention_seconds: seconds(|kept| kept.minutes),
+            hour_retention_seconds: seconds(|kept| kept.hours),
             own: MetricsRetentionOwn {
                 raw_retention_seconds: retention.own.raw.map(|it| it.as_secs()),
                 minute_retention_seconds: retention.own.minutes.map(|it| it.as_secs()),
@@ -112,6 +126,7 @@ impl From<MetricsRetention> for wire::MetricsRetention {
         let (own, max) = (retention.own, retention.max);
         Self {
             organization_id: retention.organization_id,
+            kept_by: retention.kept_by,
             raw_retention_seconds: retention.raw_retention_seconds,
             minute_retention_seconds: retention.minute_retention_seconds,
             hour_retention_seconds: retention.hour_retention_seconds,
@@ -134,6 +149,7 @@ impl From<wire::MetricsRetention> for MetricsRetention {
         let (own, max) = (retention.own.unwrap_or_default(), retention.max.unwrap_or_default());
         Self {
             organization_id: retention.organization_id,
+            kept_by: retention.kept_by,
             raw_retention_seconds: retention.raw_retention_seconds,
             minute_retention_seconds: retention.minute_retention_seconds,
             hour_retention_seconds: retention.hour_retention_seconds,

@@ -7,6 +7,7 @@ use axum::{
 };
 use futures_util::TryStreamExt as _;
 use http::header::CONTENT_TYPE;
+use muster_shared::id::{OrgId, ServerId};
 use serde::Deserialize;
 use utoipa::{
     IntoParams,
@@ -26,7 +27,7 @@ use crate::{
     api::openapi::one_of,
     app::App,
     audit::{Action, ResourceType},
-    error::Error,
+    error::{Error, ErrorKind},
     store::AuditFilter,
 };
 
@@ -44,6 +45,9 @@ pub struct AuditQuery {
     pub action: Option<String>,
     /// The user or server that did it.
     pub actor_id: Option<String>,
+    /// A server's id or name: only entries about it and about the commands that it carries out or is the target of. The
+    /// id finds also what is on record of a server that was deleted.
+    pub server: Option<String>,
     /// Not before this.
     pub from: Option<Time>,
     /// Before this.
@@ -57,13 +61,14 @@ pub struct AuditQuery {
 }
 
 impl AuditQuery {
-    fn filter(self) -> Result<AuditFilter, Error> {
+    async fn filter(self, app: &App, org: OrgId) -> Result<AuditFilter, Error> {
         let (skip, limit) = extract::bounds(self.skip.unwrap_or(0), self.limit.unwrap_or(extract::DEFAULT_PAGE))?;
         let filter = AuditFilter {
             resource_type: self.resource_type,
             resource_id: self.resource_id,
             action: self.action,
             actor_id: self.actor_id,
+            server: about(app, org, self.server.as_deref()).await?,
             from_us: self.from.map(|time| time.0),
             to_us: self.to.map(|time| time.0),
             skip,
@@ -72,6 +77,27 @@ impl AuditQuery {
         known_words(&filter)?;
         Ok(filter)
     }
+}
+
+/// The server that `reference` names; an id names also one that was deleted, since it is on record.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`]: the organisation never had such a server.
+pub async fn about(app: &App, org: OrgId, reference: Option<&str>) -> Result<Option<ServerId>, Error> {
+    let Some(reference) = reference else { return Ok(None) };
+    let error = match app.servers.resolve(org, reference).await {
+        Ok(server) => return Ok(Some(server.id)),
+        Err(error) if error.kind == ErrorKind::NotFound => error,
+        Err(error) => return Err(error),
+    };
+    let Ok(id) = reference.parse::<ServerId>() else { return Err(error) };
+    let on_record = AuditFilter {
+        resource_type: Some(ResourceType::Server.as_str().to_owned()),
+        resource_id: Some(id.to_string()),
+        limit: 1,
+        ..AuditFilter::default()
+    };
+    if app.audit.list(org, &on_record).await?.is_empty() { Err(error) } else { Ok(Some(id)) }
 }
 
 fn resource_types() -> RefOr<Schema> {
@@ -85,13 +111,15 @@ fn actions() -> RefOr<Schema> {
 /// List what was done in the organisation, newest first.
 #[utoipa::path(get, path = "/api/v1/audit", tag = "audit", params(AuditQuery), responses(
     (status = 200, description = "The entries of the page", body = Vec<AuditEntry>),
+    (status = 404, description = "The caller's organisation never had such a server"),
     (status = 422, description = "A parameter is not acceptable")))]
 pub async fn list_audit(
     State(app): State<App>,
     Caller(caller): Caller,
     Query(query): Query<AuditQuery>,
 ) -> Result<axum::Json<Vec<AuditEntry>>, Problem> {
-    let entries = app.audit.list(caller.org_id, &query.filter()?).await?;
+    let filter = query.filter(&app, caller.org_id).await?;
+    let entries = app.audit.list(caller.org_id, &filter).await?;
     Ok(axum::Json(entries.iter().map(AuditEntry::of).collect()))
 }
 

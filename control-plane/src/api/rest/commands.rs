@@ -1,6 +1,12 @@
 //! `/api/v1/commands` and `/api/v1/vms/{id}/commands`
 
-use axum::extract::{Path, State};
+use axum::{
+    Json,
+    extract::{Path, State},
+    response::{IntoResponse as _, Response},
+};
+use futures_util::StreamExt as _;
+use http::HeaderMap;
 use muster_shared::{
     command::{CommandBody, CommandState},
     id::CommandId,
@@ -12,6 +18,7 @@ use utoipa::{
 };
 
 use super::{
+    events::LAST_EVENT_ID,
     extract::{self, Page, Query},
     problem::Problem,
     routes::{Acting, Caller},
@@ -19,26 +26,68 @@ use super::{
 use crate::{
     access::Act,
     api::{
+        authorization::Asked,
+        following::follow,
         model::{command::Command, time::Time},
         openapi::one_of,
+        operation::Operation,
+        readmission::Readmission,
+        sse,
     },
     app::App,
-    commands::{Cancelled, CommandFilter},
+    commands::{self, Cancelled, CommandFilter},
     error::{Error, ErrorKind},
 };
 
-/// Show one command.
+/// Show one command, with what its host said last.
+///
+/// With `accept: text/event-stream` it is followed, whoever gave it: `line` for whatever its host says, from the beginning
+/// or after `Last-Event-ID`, `command` whenever it is in another state, then `complete`.
 #[utoipa::path(get, path = "/api/v1/commands/{id}", tag = "commands",
-    params(("id" = String, Path, description = "A command's id")), responses(
-        (status = 200, description = "The command", body = Command),
+    params(("id" = String, Path, description = "A command's id"),
+        ("last-event-id" = Option<String>, Header, description = "The number of the last line that was read, to follow it from there")),
+    responses(
+        (status = 200, description = "The command", content(
+            (Command = "application/json"),
+            (String = "text/event-stream", example = "id: 7\nevent: line\ndata: {\"seq\": 7, \"at\": \"2025-01-15T10:30:01Z\", \"line\": \"Unpacking docker-ce\", \"check\": null}\n\n"))),
         (status = 404, description = "No such command in the caller's organisation")))]
 pub async fn get_command(
     State(app): State<App>,
     Caller(caller): Caller,
+    asked: Asked,
     Path(id): Path<String>,
-) -> Result<axum::Json<Command>, Problem> {
-    let command = app.commands.get(caller.org_id, command_id(&id)?).await?;
-    Ok(axum::Json(Command::of(&command)))
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let id = command_id(&id)?;
+    if !sse::is_asked_for(&headers) {
+        return Ok(Json(shown(&app, &app.commands.get(caller.org_id, id).await?).await?).into_response());
+    }
+    // Whoever shows what is no line's number gets all of them.
+    let after_seq = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.trim().parse().ok()).unwrap_or(0);
+    let readmission = Readmission::new(&app, asked, Operation::GetCommand, caller);
+    let followed = follow(&app, readmission, id, after_seq).await?;
+    Ok(sse::respond_numbered(followed.map(|(seq, event)| sse::Numbered {
+        id: seq.map(|seq| seq.to_string()),
+        event: event.event.to_owned(),
+        data: event.data,
+    })))
+}
+
+/// A command with what its host said.
+///
+/// # Errors
+/// [`Error`] when the store fails.
+pub async fn shown(app: &App, command: &commands::Command) -> Result<Command, Error> {
+    Ok(Command::with(command, app.commands.progress(command).await?.as_ref()))
+}
+
+/// The commands of a page, with what hosts said of those that run.
+///
+/// # Errors
+/// [`Error`] when the store fails.
+pub async fn listed(app: &App, commands: &[commands::Command]) -> Result<Vec<Command>, Error> {
+    let said = app.commands.progress_of(commands).await?;
+    Ok(commands.iter().map(|command| Command::with(command, said.get(&command.id))).collect())
 }
 
 /// List a server's commands, newest first.
@@ -52,12 +101,12 @@ pub async fn list_commands(
     Caller(caller): Caller,
     Path(id): Path<String>,
     Query(page): Query<Page>,
-) -> Result<axum::Json<Vec<Command>>, Problem> {
+) -> Result<Json<Vec<Command>>, Problem> {
     let (skip, limit) = page.bounds()?;
     let server = app.servers.resolve(caller.org_id, &id).await?.id;
     let filter = CommandFilter { skip, limit, ..CommandFilter::of_server(server) };
     let commands = app.commands.list(caller.org_id, &filter).await?;
-    Ok(axum::Json(commands.iter().map(Command::of).collect()))
+    Ok(Json(listed(&app, &commands).await?))
 }
 
 /// Which commands to list.
@@ -100,7 +149,7 @@ pub async fn list_fleet_commands(
     State(app): State<App>,
     Caller(caller): Caller,
     Query(query): Query<CommandsQuery>,
-) -> Result<axum::Json<Vec<Command>>, Problem> {
+) -> Result<Json<Vec<Command>>, Problem> {
     let (skip, limit) = extract::bounds(query.skip.unwrap_or(0), query.limit.unwrap_or(extract::DEFAULT_PAGE))?;
     let since_us = query.since.map(|since| since.0);
     let filter = CommandFilter { since_us, skip, limit, ..CommandFilter::default() };
@@ -109,7 +158,7 @@ pub async fn list_fleet_commands(
         filter.server = Some(app.servers.resolve(caller.org_id, server).await?.id);
     }
     let commands = app.commands.list(caller.org_id, &filter).await?;
-    Ok(axum::Json(commands.iter().map(Command::of).collect()))
+    Ok(Json(listed(&app, &commands).await?))
 }
 
 /// Cancel a command that has not started.
@@ -122,8 +171,8 @@ pub async fn cancel_command(
     State(app): State<App>,
     Acting(act): Acting,
     Path(id): Path<String>,
-) -> Result<axum::Json<Command>, Problem> {
-    Ok(axum::Json(cancel(&app, &act, command_id(&id)?).await?))
+) -> Result<Json<Command>, Problem> {
+    Ok(Json(cancel(&app, &act, command_id(&id)?).await?))
 }
 
 /// Cancels a command and answers it as it is then.

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What a browser shows when it connects again.
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// What to follow.
 #[derive(Debug, Default, Deserialize, IntoParams)]

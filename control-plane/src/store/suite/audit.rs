@@ -1,12 +1,13 @@
 //! Changes and their entries, together or not at all; and whatever is done behind the control plane's back is named.
 
 use futures_util::future::join_all;
-use muster_shared::id::OrgId;
+use muster_shared::{command::CommandBody, id::OrgId, power::WakeArgs};
 use serde_json::Value;
 
 use super::*;
 use crate::{
     audit::{Audit, Entry, Fault},
+    commands::DEFAULT_TTL_US,
     error::ErrorKind,
     servers::ServerPatch,
     store::{AuditFilter, test_database::on_each},
@@ -47,6 +48,44 @@ async fn a_change_is_on_record_with_who_and_what() {
         let filter = AuditFilter { action: Some("SERVER_CREATED".into()), ..all() };
         assert_eq!(fleet.store.list_audit(fleet.org, &filter).await.expect("read").len(), 1);
         assert_eq!(fleet.store.list_audit(OrgId::generate(), &all()).await.expect("read"), []);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_on_record_of_a_server_includes_its_commands_and_those_about_it() {
+    on_each(|store| async move {
+        let fleet = Fleet::new(store).await;
+        let (server, _) = fleet.joined("debian").await;
+        let (other, _) = fleet.joined("other").await;
+        let about = async |server| {
+            let filter = AuditFilter { server: Some(server), ..all() };
+            let entries = fleet.store.list_audit(fleet.org, &filter).await.expect("read");
+            entries.into_iter().map(|entry| entry.action).collect::<Vec<_>>()
+        };
+        let joined = about(server).await;
+        assert!(joined.contains(&"SERVER_JOINED".to_owned()) && !joined.iter().any(|word| word.starts_with("COMMAND")));
+        let submit = async |server, body| {
+            let submitted = fleet.commands.submit(&fleet.act(), server, body, DEFAULT_TTL_US).await;
+            submitted.expect("submitted").id
+        };
+        let own = submit(server, CommandBody::RefreshFacts).await;
+        fleet.commands.cancel(&fleet.act(), own).await.expect("cancelled");
+        let args = WakeArgs {
+            mac: "02:00:00:00:00:01".parse().expect("an address"),
+            interface: "eth0".parse().expect("a name"),
+            target: server,
+        };
+        submit(other, CommandBody::Wake(args)).await;
+        submit(other, CommandBody::RefreshFacts).await;
+        let words = ["COMMAND_SUBMITTED", "COMMAND_CANCELLED", "COMMAND_SUBMITTED"].map(str::to_owned);
+        assert_eq!(about(server).await, [&words[..], &joined].concat(), "newest first, each once");
+        assert_eq!(about(other).await.iter().filter(|word| *word == "COMMAND_SUBMITTED").count(), 2);
+        let page = AuditFilter { server: Some(server), action: Some("COMMAND_SUBMITTED".into()), skip: 1, ..all() };
+        let page = fleet.store.list_audit(fleet.org, &page).await.expect("read");
+        assert_eq!(page.iter().map(|entry| entry.resource_id.as_str()).collect::<Vec<_>>(), [&*own.to_string()]);
+        let foreign = AuditFilter { server: Some(server), ..all() };
+        assert_eq!(fleet.store.list_audit(OrgId::generate(), &foreign).await.expect("read"), []);
     })
     .await;
 }

@@ -12,7 +12,7 @@ use crate::{
     audit::Action,
     commands::{
         Cancelled, Command, CommandEvent, CommandFilter, CommandResult, DEFAULT_TTL_US, Finished, LEASE_US,
-        MAX_UNFINISHED, REPORT_GRACE_US, Recorded, Step, Update,
+        LISTED_LINES, MAX_UNFINISHED, Progress, REPORT_GRACE_US, Recorded, SHOWN_LINES, Step, Update,
     },
     error::ErrorKind,
     store::{Claim, test_database::on_each},
@@ -268,6 +268,47 @@ async fn a_watcher_sees_every_step_and_then_the_end() {
             matches!(seen.last(), Some(CommandEvent::Changed(command)) if command.state == CommandState::Succeeded)
         );
         assert_eq!(fleet.commands.watch(OrgId::generate(), id).await.err().map(|e| e.kind), Some(ErrorKind::NotFound));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_hosts_said_is_shown_bounded_and_of_running_commands_in_lists() {
+    on_each(|store| async move {
+        let fleet = Fleet::new(store).await;
+        let (server, _) = fleet.joined("debian").await;
+        let [running, waiting] = [submit(&fleet, server).await.id, submit(&fleet, server).await.id];
+        record(&fleet, server, running, 1, Step::Received).await;
+        record(&fleet, server, running, 2, Step::Started).await;
+        let lines = SHOWN_LINES as u64 + 5;
+        for seq in 3..3 + lines {
+            record(&fleet, server, running, seq, Step::Line(format!("line {seq}"))).await;
+        }
+        let seqs = |progress: &Progress| progress.lines.iter().map(|update| update.seq).collect::<Vec<_>>();
+        let list = fleet.commands.list(fleet.org, &CommandFilter::of_server(server)).await.expect("listed");
+        let listed = fleet.commands.progress_of(&list).await.expect("read");
+        assert_eq!((list.len(), listed.len()), (2, 1), "one that waits has said nothing");
+        assert_eq!(seqs(&listed[&running]), (3 + lines - LISTED_LINES as u64..3 + lines).collect::<Vec<_>>());
+        assert!(listed[&running].has_earlier);
+        let shown = async |id| {
+            let command = fleet.commands.get(fleet.org, id).await.expect("read");
+            fleet.commands.progress(&command).await.expect("read")
+        };
+        assert_eq!(shown(waiting).await, None);
+        assert_eq!(seqs(&shown(running).await.expect("lines")), (8..3 + lines).collect::<Vec<_>>());
+        record(&fleet, server, running, 3 + lines, finished(CommandState::Succeeded)).await;
+        assert_eq!(
+            seqs(&shown(running).await.expect("lines")),
+            (8..3 + lines).collect::<Vec<_>>(),
+            "kept when it ended"
+        );
+        let list = fleet.commands.list(fleet.org, &CommandFilter::of_server(server)).await.expect("listed");
+        assert!(fleet.commands.progress_of(&list).await.expect("read").is_empty(), "lists tell of those that run");
+        let foreign = fleet.store.newest_command_updates(OrgId::generate(), running, 10).await.expect("read");
+        assert_eq!(foreign, []);
+        let after = fleet.commands.watch_after(fleet.org, running, 1 + lines).await.expect("watching");
+        let after: Vec<_> = after.map(|event| event.expect("no failure")).collect().await;
+        assert_eq!(after.len(), 3, "the last line, the end, and the state: {after:?}");
     })
     .await;
 }

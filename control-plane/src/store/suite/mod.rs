@@ -238,7 +238,7 @@ pub(super) fn name(text: &str) -> ServerName {
     text.parse().expect("a name")
 }
 
-pub(super) fn enrolment(token: &Token, hostname: &str) -> Enrolment {
+pub(crate) fn enrolment(token: &Token, hostname: &str) -> Enrolment {
     Enrolment {
         token: token.hash(),
         hostname: hostname.parse().ok(),
@@ -250,7 +250,7 @@ pub(super) fn enrolment(token: &Token, hostname: &str) -> Enrolment {
 }
 
 /// A certificate as the authority would sign it, and its serial.
-pub(super) fn signed() -> Result<(IssuedCertificate, String), std::convert::Infallible> {
+pub(crate) fn signed() -> Result<(IssuedCertificate, String), std::convert::Infallible> {
     let serial = ServerId::generate().to_string();
     let certificate = IssuedCertificate {
         serial: serial.clone(),

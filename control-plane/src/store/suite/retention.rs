@@ -43,7 +43,8 @@ async fn each_organization_keeps_what_it_set_and_no_other_is_touched() {
         let own = Own { raw: Some(DAY), minutes: Some(2 * DAY), hours: Some(3 * DAY) };
         let retentions = MetricsRetentions::new(short.fleet.store.clone(), max, true);
         let set = retentions.set(&short.fleet.act(), own).await.expect("set");
-        assert_eq!((set.own, set.kept), (own, Kept { raw: DAY, minutes: 2 * DAY, hours: 3 * DAY }));
+        let kept = Kept { raw: DAY, minutes: 2 * DAY, hours: 3 * DAY };
+        assert_eq!((set.own, set.kept), (own, Some(kept)));
         let left = async |world: &World| {
             let mut left = Vec::new();
             for resolution in Resolution::ALL {
@@ -65,7 +66,8 @@ async fn each_organization_keeps_what_it_set_and_no_other_is_touched() {
         assert_eq!(left(&long).await, [false, true, true], "the seconds of the other are as old as anybody may keep");
         // What the operator takes back holds for what was set before.
         let lowered = MetricsRetentions::new(short.fleet.store.clone(), Kept { hours: DAY, ..max }, true);
-        assert_eq!(lowered.get(short.fleet.org).await.expect("read").kept.hours, DAY);
+        let lowered = lowered.get(short.fleet.org).await.expect("read").kept.expect("the database keeps them");
+        assert_eq!(lowered.hours, DAY);
     })
     .await;
 }
@@ -77,6 +79,10 @@ async fn a_changed_retention_is_on_record_and_a_refused_one_changes_nothing() {
         let retentions = MetricsRetentions::new(fleet.store.clone(), Kept::default(), true);
         let own = Own { raw: Some(3 * DAY), ..Own::default() };
         retentions.set(&fleet.act(), own).await.expect("set");
+        let by_engine = MetricsRetentions::new(fleet.store.clone(), Kept::default(), false);
+        let shown = by_engine.get(fleet.org).await.expect("read");
+        assert_eq!((shown.kept, shown.own), (None, own), "an engine keeps them as long as it is set up to");
+        assert_eq!(by_engine.set(&fleet.act(), own).await.expect_err("refused").code, "metric_store_is_an_engine");
         let too_long = Own { raw: Some(8 * DAY), ..Own::default() };
         let refused = retentions.set(&fleet.act(), too_long).await.expect_err("refused");
         assert_eq!(refused.kind, ErrorKind::Invalid);

@@ -1,4 +1,6 @@
 // What a host reports of a change to it, planned or made.
+import type { Command } from "../../api/types";
+import { words } from "../../text/format";
 
 export interface ChangeReport {
   already: boolean;
@@ -46,9 +48,13 @@ export function stepsIn(result: unknown): string[] {
   return Array.isArray(steps) ? steps.flatMap((step) => (typeof step?.title === "string" ? [step.title] : [])) : [];
 }
 
-/** What a command of this kind and result is called. */
-export function commandTitle(kind: string, state: string, result: unknown): string | null {
-  if (kind !== "change" || state !== "succeeded") return null;
-  const report = (result ?? {}) as Partial<ChangeReport>;
-  return report.undone ? "Change taken back" : report.applied ? "Change" : report.already ? "Change, there already" : "Plan of a change";
+/** What a command is called: of a change what it is about, and whether it was only planned or was taken back. */
+export function commandTitle({ kind, item, mode, state, result }: Command): string {
+  if (!item) return words(kind);
+  const title = changeTitle(item);
+  if (kind === "confirm_change") return `Keep it: ${title}`;
+  const report = (state === "succeeded" ? (result ?? {}) : {}) as Partial<ChangeReport>;
+  if (mode === "plan") return `Plan: ${title}`;
+  if (mode === "undo" || report.undone) return `Taken back: ${title}`;
+  return report.already ? `${title}, there already` : title;
 }
