@@ -6,7 +6,11 @@
 use std::collections::BTreeSet;
 
 use muster_shared::id::{OrgId, ServerId};
-use sqlx::any::AnyRow;
+use sqlx::{
+    Any,
+    any::{AnyArguments, AnyRow},
+    query::Query,
+};
 
 use super::{Result, Store, StoreError, StoredFrame, Tx, days::checksum, frames::stored, rows::Columns as _};
 
@@ -92,26 +96,24 @@ pub struct Sealing {
 }
 
 impl Store {
-    /// A server's blocks of `resolution` whose windows begin in `from_us..=to_us`, by window and part.
+    /// A server's blocks of `resolution` whose windows begin from the first to the last moment of `range_us`, by window and part.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn blocks(
         &self,
-        (org, server): (OrgId, ServerId),
+        whose: (OrgId, ServerId),
         resolution: Resolution,
-        (from_us, to_us): (i64, i64),
+        range_us: (i64, i64),
     ) -> Result<Vec<BlockRow>> {
-        sqlx::query(
+        between(
             "SELECT b.window_us, b.part, b.first_us, b.last_us, b.samples, b.checksum, b.payload FROM metric_blocks b \
              JOIN servers s ON s.id = b.server_id WHERE s.org_id = $1 AND b.server_id = $2 AND b.resolution = $3 \
              AND b.window_us >= $4 AND b.window_us <= $5 ORDER BY b.window_us, b.part",
+            whose,
+            resolution,
+            range_us,
         )
-        .bind(org.to_string())
-        .bind(server.to_string())
-        .bind(resolution.seconds())
-        .bind(from_us)
-        .bind(to_us)
         .fetch_all(self.read())
         .await?
         .iter()
@@ -136,25 +138,23 @@ impl Store {
         .value("first_us")
     }
 
-    /// The windows that begin in `from_us..=to_us` and have a block of `resolution`.
+    /// The windows that begin from the first to the last moment of `range_us` and have a block of `resolution`.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn block_windows(
         &self,
-        (org, server): (OrgId, ServerId),
+        whose: (OrgId, ServerId),
         resolution: Resolution,
-        (from_us, to_us): (i64, i64),
+        range_us: (i64, i64),
     ) -> Result<BTreeSet<i64>> {
-        sqlx::query(
+        between(
             "SELECT DISTINCT b.window_us FROM metric_blocks b JOIN servers s ON s.id = b.server_id \
              WHERE s.org_id = $1 AND b.server_id = $2 AND b.resolution = $3 AND b.window_us >= $4 AND b.window_us <= $5",
+            whose,
+            resolution,
+            range_us,
         )
-        .bind(org.to_string())
-        .bind(server.to_string())
-        .bind(resolution.seconds())
-        .bind(from_us)
-        .bind(to_us)
         .fetch_all(self.read())
         .await?
         .iter()
@@ -296,6 +296,17 @@ impl Store {
         tx.commit().await?;
         Ok(true)
     }
+}
+
+/// A question about what a server has of `resolution` from one moment to another: the organisation, the server, the
+/// resolution and the two moments are bound to `$1` to `$5`.
+pub(super) fn between(
+    sql: &'static str,
+    (org, server): (OrgId, ServerId),
+    resolution: Resolution,
+    (from_us, to_us): (i64, i64),
+) -> Query<'static, Any, AnyArguments> {
+    sqlx::query(sql).bind(org.to_string()).bind(server.to_string()).bind(resolution.seconds()).bind(from_us).bind(to_us)
 }
 
 /// A frame is at most a minute long, but for a clock that was set: such a one waits a little longer. The index is by

@@ -11,7 +11,7 @@ use sqlx::AssertSqlSafe;
 
 use super::{
     BlockKey, Resolution, Result, Store, StoreError, Tx,
-    blocks::{claim, delete_block},
+    blocks::{between, claim, delete_block},
     rows::Columns as _,
 };
 
@@ -74,26 +74,24 @@ pub struct DueDay {
 }
 
 impl Store {
-    /// A server's days of `resolution` that begin in `from_us..=to_us`, in order.
+    /// A server's days of `resolution` that begin from the first to the last moment of `range_us`, in order.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn days(
         &self,
-        (org, server): (OrgId, ServerId),
+        whose: (OrgId, ServerId),
         resolution: Resolution,
-        (from_us, to_us): (i64, i64),
+        range_us: (i64, i64),
     ) -> Result<Vec<DayRow>> {
-        sqlx::query(
+        between(
             "SELECT d.day_us, d.generation, d.first_us, d.last_us, d.samples, d.checksum, d.payload FROM metric_days d \
              JOIN servers s ON s.id = d.server_id WHERE s.org_id = $1 AND d.server_id = $2 AND d.resolution = $3 \
              AND d.day_us >= $4 AND d.day_us <= $5 ORDER BY d.day_us",
+            whose,
+            resolution,
+            range_us,
         )
-        .bind(org.to_string())
-        .bind(server.to_string())
-        .bind(resolution.seconds())
-        .bind(from_us)
-        .bind(to_us)
         .fetch_all(self.read())
         .await?
         .iter()
@@ -246,26 +244,27 @@ impl Store {
         Ok(true)
     }
 
-    /// Remembers that something of a day is damaged; answers whether that was not known yet.
+    /// Remembers that something of a day, as this generation wrote it, is damaged; answers whether that was not known yet.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn note_damaged_day(
         &self,
         (org, server): (OrgId, ServerId),
-        resolution: Resolution,
-        day_us: i64,
+        (resolution, day_us, generation): (Resolution, i64, i64),
         now_us: i64,
     ) -> Result<bool> {
         let done = sqlx::query(
             "UPDATE metric_days SET damaged_at_us = $4 WHERE server_id = $1 AND resolution = $2 AND day_us = $3 \
-             AND damaged_at_us IS NULL AND EXISTS (SELECT 1 FROM servers s WHERE s.id = $1 AND s.org_id = $5)",
+             AND generation = $6 AND damaged_at_us IS NULL \
+             AND EXISTS (SELECT 1 FROM servers s WHERE s.id = $1 AND s.org_id = $5)",
         )
         .bind(server.to_string())
         .bind(resolution.seconds())
         .bind(day_us)
         .bind(now_us)
         .bind(org.to_string())
+        .bind(generation)
         .execute(self.write())
         .await?;
         Ok(done.rows_affected() > 0)

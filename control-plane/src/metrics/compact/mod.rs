@@ -12,11 +12,11 @@ use muster_shared::id::{OrgId, ServerId};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use self::merge::{Merged, Minutes, Samples, merge};
+use self::merge::{Minutes, Samples, merge};
 use super::{
     History,
     block::{Directories, day::Index, rollup},
-    seal::{DAY_US, WINDOW_US, computed, every_stripe},
+    seal::{DAY_US, WINDOW_US, computed},
     steps::HOUR_US,
 };
 use crate::{
@@ -24,8 +24,8 @@ use crate::{
     store::{Compaction, DayRow, DueDay, Resolution, StoreError, StripeRow},
 };
 
-/// How long a day waits after its end.
-pub const GRACE_US: i64 = HOUR_US;
+/// How long a day waits after its end: until the next day's first hour was sealed, which is made with its last minute.
+pub const GRACE_US: i64 = 2 * HOUR_US;
 /// How often it is looked for days that are due: what is late makes a day anew so often at most.
 pub const EVERY: Duration = Duration::from_secs(3_600);
 
@@ -83,6 +83,7 @@ async fn compact(history: &History, due: DueDay) -> Result<bool, Error> {
     let windows = (due.day_us, due.day_us + DAY_US - WINDOW_US);
     let blocks = history.store.blocks(whose, due.resolution, windows).await?;
     let day = history.store.days(whose, due.resolution, (due.day_us, due.day_us)).await?.pop();
+    let generation = day.as_ref().map(|day| day.generation);
     let merged = match due.resolution {
         Resolution::Second => {
             let day = with_stripes::<1>(history, whose, day).await?;
@@ -93,8 +94,11 @@ async fn compact(history: &History, due: DueDay) -> Result<bool, Error> {
             computed(move || merge::<Minutes, { rollup::LANES }>(&blocks, day.as_ref())).await?
         }
     };
-    if !note(history, due, &merged, revision).await? {
-        return Ok(false);
+    for (key, damage) in &merged.damaged {
+        history.note_damaged(whose, *key, *damage).await;
+    }
+    if let Some((generation, damage)) = generation.zip(merged.damaged_day) {
+        history.note_damaged_day(whose, (due.resolution, due.day_us), (generation, damage)).await;
     }
     let Some(day) = merged.day else { return Ok(false) };
     let (hours, index) = (merged.absorbed.len(), day.index);
@@ -127,22 +131,9 @@ async fn with_stripes<const LANES: usize>(
 ) -> Result<Option<(DayRow, Vec<StripeRow>)>, Error> {
     let Some(day) = day else { return Ok(None) };
     let stripes = match Index::<LANES>::read((&day.payload, day.checksum), &mut Directories::default()) {
-        Ok(index) => every_stripe(history, whose, &day, &index).await?,
+        Ok(index) => history.every_stripe(whose, &day, &index).await?,
         // Merging finds the same.
         Err(_) => Vec::new(),
     };
     Ok(Some((day, stripes)))
-}
-
-/// Remembers what is damaged; answers whether the day itself is not. What was changed since `revision` may look so.
-async fn note(history: &History, due: DueDay, merged: &Merged, revision: i64) -> Result<bool, Error> {
-    let whose = (due.org, due.server);
-    for (key, damage) in &merged.damaged {
-        history.note_damaged(whose, *key, *damage).await;
-    }
-    let Some(damage) = merged.damaged_day else { return Ok(true) };
-    if history.store.sealing_revision(due.server).await? == revision {
-        history.note_damaged_day(whose, (due.resolution, due.day_us), damage).await;
-    }
-    Ok(false)
 }

@@ -13,7 +13,7 @@ use crate::{
     metrics::{
         Budget,
         block::{Cells, Damaged, Directories, day::Index},
-        seal::{day_of, window_of},
+        seal::{WINDOW_US, day_of, window_of},
     },
     store::{DayRow, Resolution, StripeRow, StripeRun},
 };
@@ -25,7 +25,7 @@ const UNUSED_FOR_ONE: usize = 16;
 #[derive(Debug)]
 pub(in crate::metrics) struct DayCells<const LANES: usize> {
     pub(in crate::metrics) day_us: i64,
-    /// The hours that have any value, of whatever series.
+    /// The hours of the range that have any value in it, of whatever series.
     pub(in crate::metrics) hours: BTreeSet<i64>,
     pub(in crate::metrics) found: Vec<(Series, Cells<LANES>)>,
     /// How many cells were read for it, if every slot has one.
@@ -70,6 +70,7 @@ impl History {
                 return self.read_days(whose, (rows, indexes), &stripes, (range_us, budget), wanted).await;
             }
             // A day was made anew between the two.
+            metrics::counter!("muster_days_read_again_total").increment(1);
         }
     }
 
@@ -90,24 +91,36 @@ impl History {
             let kept: usize = day.found.iter().map(|(_, cells)| cells.len()).sum();
             budget.take(kept.max(day.read / UNUSED_FOR_ONE))?;
             if let Some(damage) = damage {
-                self.note_damaged_day(whose, (row.resolution, row.day_us), damage).await;
+                self.note_damaged_day(whose, (row.resolution, row.day_us), (row.generation, damage)).await;
             }
             days.push(day);
         }
         Ok(days)
     }
 
-    /// The hours from `from_us` to `to_us` that have raw blocks, or are in a day.
+    /// All stripes of a day that are there.
+    pub(in crate::metrics) async fn every_stripe<const LANES: usize>(
+        &self,
+        whose: (OrgId, ServerId),
+        row: &DayRow,
+        index: &Index<LANES>,
+    ) -> Result<Vec<StripeRow>, Error> {
+        let all: Vec<usize> = index.stripes().collect();
+        Ok(self.store.day_stripes(whose, row.resolution, &runs_of(row, &all)).await?)
+    }
+
+    /// The hours, from the one that begins at `from_us` to the one that begins at `to_us`, that have raw blocks or are in a
+    /// day.
     pub(in crate::metrics) async fn raw_hours(
         &self,
         whose: (OrgId, ServerId),
         (from_us, to_us): (i64, i64),
     ) -> Result<BTreeSet<i64>, Error> {
         let mut hours = self.store.block_windows(whose, Resolution::Second, (from_us, to_us)).await?;
-        let (range_us, mut directories) = ((from_us, to_us + 1), Directories::default());
+        let (range_us, mut directories) = ((from_us, to_us + WINDOW_US), Directories::default());
         let reading = (&mut directories, &mut Budget::of(0));
         for day in self.days::<1>(whose, Resolution::Second, range_us, reading, |_| false).await? {
-            hours.extend(day.hours.range(from_us..=to_us));
+            hours.extend(day.hours);
         }
         Ok(hours)
     }
@@ -117,9 +130,10 @@ impl History {
         &self,
         (org, server): (OrgId, ServerId),
         (resolution, day_us): (Resolution, i64),
-        damage: Damaged,
+        (generation, damage): (i64, Damaged),
     ) {
-        let is_new = self.store.note_damaged_day((org, server), resolution, day_us, self.clock.now_us()).await;
+        let day = (resolution, day_us, generation);
+        let is_new = self.store.note_damaged_day((org, server), day, self.clock.now_us()).await;
         if self.damage_is_news((org, server), is_new) {
             tracing::warn!(%server, resolution = resolution.seconds(), day_us, %damage, "samples of a day can't be read: they are passed over");
         }
@@ -136,7 +150,7 @@ fn read_day<const LANES: usize>(
     let damage = match index {
         Err(damage) => Some(damage),
         Ok(index) => {
-            day.hours = hours_of(index.slots());
+            day.hours = hours_of(within(range_us, index.slots()));
             let expected = index.stripes_with(&wanted).len();
             let contents = stripes.iter().map(|row| (row.stripe as usize, (&row.payload[..], row.checksum)));
             let (table, damage) = index.with(contents);
@@ -150,6 +164,12 @@ fn read_day<const LANES: usize>(
     };
     day.is_damaged = damage.is_some();
     (day, damage)
+}
+
+/// Those of `slots`, which are in order of time, from `from_us` to before `to_us`.
+fn within((from_us, to_us): (i64, i64), slots: &[i64]) -> &[i64] {
+    let begin = slots.partition_point(|slot| *slot < from_us);
+    &slots[begin..slots.partition_point(|slot| *slot < to_us).max(begin)]
 }
 
 /// The hours that moments in order of time are in.
@@ -188,6 +208,8 @@ mod tests {
         assert_eq!(hours_of(&[]), BTreeSet::new());
         let slots = [5, HOUR_US - 1, HOUR_US, 3 * HOUR_US + 7, 3 * HOUR_US + 8];
         assert_eq!(hours_of(&slots), BTreeSet::from([0, HOUR_US, 3 * HOUR_US]));
+        assert_eq!(hours_of(within((6, HOUR_US), &slots)), BTreeSet::from([0]));
+        assert!(within((HOUR_US + 1, 3 * HOUR_US), &slots).is_empty());
     }
 
     #[test]

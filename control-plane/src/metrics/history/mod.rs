@@ -157,11 +157,10 @@ impl History {
         let windows = (window_of(from_us), window_of(to_us - 1));
         let mut found = Vec::new();
         for block in self.store.blocks(whose, Resolution::Second, windows).await? {
-            if let Some(table) = self.table::<1>(whose, &block, &mut directories).await {
-                found.extend(self.select(whose, block.key, &table, selection).await);
+            if let Some(read) = self.read::<1>(whose, &block, (&mut directories, budget), selection).await? {
+                found.extend(read.rows);
             }
         }
-        found.iter().try_for_each(|(_, cells)| budget.take(cells.len()))?;
         let (range_us, takes) = ((from_us, to_us), |series: &Series| selection.takes(series));
         let reading = (&mut directories, budget);
         let days = self.days::<1>(whose, Resolution::Second, range_us, reading, takes).await?;
@@ -192,35 +191,22 @@ impl History {
         matches!(is_new, Ok(true))
     }
 
-    /// A block that can be read.
-    async fn table<'a, const LANES: usize>(
+    /// What `selection` takes of an hour's block, or of a day's of hours; `None` of one that is damaged.
+    async fn read<const LANES: usize>(
         &self,
         whose: (OrgId, ServerId),
-        block: &'a BlockRow,
-        directories: &mut Directories,
-    ) -> Option<Table<'a, LANES>> {
-        match Table::read((&block.payload, block.checksum), directories) {
-            Ok(table) => Some(table),
+        block: &BlockRow,
+        (directories, budget): (&mut Directories, &mut Budget),
+        selection: &Selection,
+    ) -> Result<Option<Read<LANES>>, Error> {
+        match Read::of(block, directories, selection) {
+            Ok(read) => {
+                read.rows.iter().try_for_each(|(_, cells)| budget.take(cells.len()))?;
+                Ok(Some(read))
+            }
             Err(damage) => {
                 self.note_damaged(whose, block.key, damage).await;
-                None
-            }
-        }
-    }
-
-    /// The wanted series of a block; none of one that is damaged.
-    async fn select<const LANES: usize>(
-        &self,
-        whose: (OrgId, ServerId),
-        key: BlockKey,
-        table: &Table<'_, LANES>,
-        selection: &Selection,
-    ) -> Vec<(Series, Cells<LANES>)> {
-        match table.select(|series| selection.takes(series)) {
-            Ok(found) => found,
-            Err(damage) => {
-                self.note_damaged(whose, key, damage).await;
-                Vec::new()
+                Ok(None)
             }
         }
     }
@@ -238,15 +224,11 @@ impl History {
         let place = if resolution == Resolution::Hour { day_of } else { window_of };
         let mut rolled = Rolled::default();
         for block in self.store.blocks(whose, resolution, (place(from_us), place(to_us - 1))).await? {
-            let table = self.table::<{ rollup::LANES }>(whose, &block, &mut question.directories).await;
-            let Some(table) = table else {
-                rolled.damaged.insert(block.key.window_us);
-                continue;
-            };
-            rolled.hours.extend(hours_of(table.slots()));
-            let found = self.select(whose, block.key, &table, question.selection).await;
-            found.iter().try_for_each(|(_, cells)| budget.take(cells.len()))?;
-            rolled.found.push(Found { hours: None, rows: found });
+            let reading = (&mut question.directories, &mut *budget);
+            match self.read(whose, &block, reading, question.selection).await? {
+                Some(read) => rolled.add_block(read),
+                None => drop(rolled.damaged.insert(block.key.window_us)),
+            }
         }
         if resolution == Resolution::Minute {
             let selection = question.selection;
@@ -309,10 +291,10 @@ impl History {
             if has_hours {
                 let windows = (first.max(days.start), last.min(days.end - WINDOW_US));
                 for block in self.store.blocks(whose, Resolution::Second, windows).await? {
-                    let Some(table) = self.table(whose, &block, &mut question.directories).await else { continue };
-                    let found = self.select(whose, block.key, &table, selection).await;
-                    found.iter().try_for_each(|(_, cells)| budget.take(cells.len()))?;
-                    add_points(of_day.entry(day_of(block.key.window_us)).or_default(), found);
+                    let reading = (&mut question.directories, &mut *budget);
+                    if let Some(read) = self.read(whose, &block, reading, selection).await? {
+                        add_points(of_day.entry(day_of(block.key.window_us)).or_default(), read.rows);
+                    }
                 }
             }
             // After the hours: those that become a day meanwhile are seen in both.
@@ -337,6 +319,22 @@ impl History {
     }
 }
 
+/// What was asked for of a block.
+#[derive(Debug)]
+struct Read<const LANES: usize> {
+    /// The hours that have any value, of whatever series.
+    hours: BTreeSet<i64>,
+    rows: Vec<(Series, Cells<LANES>)>,
+}
+
+impl<const LANES: usize> Read<LANES> {
+    fn of(block: &BlockRow, directories: &mut Directories, selection: &Selection) -> Result<Self, Damaged> {
+        let table = Table::read((&block.payload, block.checksum), directories)?;
+        let rows = table.select(|series| selection.takes(series))?;
+        Ok(Self { hours: hours_of(table.slots()), rows })
+    }
+}
+
 /// Roll-ups in the reading.
 #[derive(Debug, Default)]
 struct Rolled {
@@ -354,6 +352,11 @@ struct Found {
 }
 
 impl Rolled {
+    fn add_block(&mut self, read: Read<{ rollup::LANES }>) {
+        self.hours.extend(read.hours);
+        self.found.push(Found { hours: None, rows: read.rows });
+    }
+
     /// A day's hours count where there is no block of the hour itself, which is newer.
     fn add_day(&mut self, day: days::DayCells<{ rollup::LANES }>) {
         if day.is_damaged {

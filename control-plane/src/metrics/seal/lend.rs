@@ -15,16 +15,16 @@ use crate::{
             rollup,
         },
     },
-    store::{DayRow, Resolution, StripeRow, StripeRun},
+    store::{DayRow, Resolution},
 };
 
-/// What days have of the hours that begin at `windows`; `None` when the server is no more at `revision`.
+/// What days have of the hours that begin at `windows`. Where a day is made anew meanwhile that may look damaged, and what
+/// is planned with it comes too late for the server's revision.
 pub(super) async fn lend(
     history: &History,
     whose: (OrgId, ServerId),
     windows: &BTreeSet<i64>,
-    revision: i64,
-) -> Result<Option<Vec<Lent>>, Error> {
+) -> Result<Vec<Lent>, Error> {
     let mut by_day: BTreeMap<i64, BTreeSet<i64>> = BTreeMap::new();
     for window in windows {
         by_day.entry(day_of(*window)).or_default().insert(*window);
@@ -33,22 +33,19 @@ pub(super) async fn lend(
     for resolution in [Resolution::Second, Resolution::Minute] {
         for (day_us, windows) in &by_day {
             for row in history.store.days(whose, resolution, (*day_us, *day_us)).await? {
+                let generation = row.generation;
                 let (lent, damage) = match resolution {
                     Resolution::Second => of_day::<1>(history, whose, row, windows.clone()).await?,
                     _ => of_day::<{ rollup::LANES }>(history, whose, row, windows.clone()).await?,
                 };
                 if let Some(damage) = damage {
-                    // It may have been made anew meanwhile.
-                    if history.store.sealing_revision(whose.1).await? != revision {
-                        return Ok(None);
-                    }
-                    history.note_damaged_day(whose, (resolution, *day_us), damage).await;
+                    history.note_damaged_day(whose, (resolution, *day_us), (generation, damage)).await;
                 }
                 all.push(lent);
             }
         }
     }
-    Ok(Some(all))
+    Ok(all)
 }
 
 async fn of_day<const LANES: usize>(
@@ -61,7 +58,7 @@ async fn of_day<const LANES: usize>(
     let (lent, damage) = match Index::<LANES>::read((&row.payload, row.checksum), &mut directories) {
         Err(damage) => (BTreeMap::new(), Some(damage)),
         Ok(index) => {
-            let stripes = every_stripe(history, whose, &row, &index).await?;
+            let stripes = history.every_stripe(whose, &row, &index).await?;
             let missing = (stripes.len() < index.stripes().len()).then_some(Damaged::Content);
             let windows = windows.clone();
             computed(move || {
@@ -75,16 +72,4 @@ async fn of_day<const LANES: usize>(
     };
     let damaged = if damage.is_some() { windows } else { BTreeSet::new() };
     Ok((Lent { resolution: row.resolution, hours: lent, damaged }, damage))
-}
-
-/// All stripes of a day that are there.
-pub(in crate::metrics) async fn every_stripe<const LANES: usize>(
-    history: &History,
-    whose: (OrgId, ServerId),
-    row: &DayRow,
-    index: &Index<LANES>,
-) -> Result<Vec<StripeRow>, Error> {
-    let Some(last) = index.stripes().last().and_then(|last| u32::try_from(last).ok()) else { return Ok(Vec::new()) };
-    let run = StripeRun { day_us: row.day_us, generation: row.generation, first: 0, last };
-    Ok(history.store.day_stripes(whose, row.resolution, &[run]).await?)
 }

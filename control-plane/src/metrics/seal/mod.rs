@@ -19,7 +19,6 @@ use muster_shared::id::{OrgId, ServerId};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-pub(super) use self::lend::every_stripe;
 use self::{stored::Stored, survey::Survey};
 use super::{
     History,
@@ -132,7 +131,7 @@ async fn seal(
             blocks.extend(store.blocks((org, server), Resolution::Hour, (day_of(window), day_of(window))).await?);
         }
     }
-    let Some(lent) = lend::lend(history, (org, server), &windows, revision).await? else { return Ok((0, 0)) };
+    let lent = lend::lend(history, (org, server), &windows).await?;
     let (damaged, sealing) = computed(move || {
         let mut stored = Stored::of(blocks).with(lent);
         (stored.damaged(), plan::plan(&survey, &mut stored, revision))

@@ -5,7 +5,6 @@ use super::{
     *,
 };
 use crate::{
-    events::EventKind,
     metrics::{
         compact::{Compacted, GRACE_US, compact_due},
         seal::seal_due,
@@ -17,6 +16,8 @@ use crate::{
 
 /// Hours after the start at which the day ends.
 const MIDNIGHT: i64 = 16;
+/// Hours after the start at which it is made.
+const DUE: i64 = MIDNIGHT + GRACE_US / HOUR_US;
 /// Hours that are asked about.
 const HOURS: i64 = 18;
 const DAY_US: i64 = Resolution::DAY_US;
@@ -57,13 +58,13 @@ async fn days_answer_as_their_hours_did() {
     on_each(|store| async move {
         let world = sealed(store).await;
         world.check(HOURS).await;
-        assert_eq!(world.compact_after(MIDNIGHT + 1).await, Compacted { days: 2, failed: 0 }, "samples and minutes");
+        assert_eq!(world.compact_after(DUE).await, Compacted { days: 2, failed: 0 }, "samples and minutes");
         for resolution in [Resolution::Second, Resolution::Minute] {
             assert_eq!(world.days_and_hours(resolution).await, (1, 0), "{resolution:?}");
         }
         world.check(HOURS).await;
-        assert_eq!(world.compact_after(MIDNIGHT + 2).await, Compacted::default(), "there is nothing left to do");
-        assert_eq!(world.compact_after(MIDNIGHT + 25).await.days, 2, "the second day is over");
+        assert_eq!(world.compact_after(DUE + 1).await, Compacted::default(), "there is nothing left to do");
+        assert_eq!(world.compact_after(DUE + 24).await.days, 2, "the second day is over");
         assert!(world.blocks(Resolution::Second).await.is_empty());
         world.check(HOURS).await;
     })
@@ -97,21 +98,21 @@ async fn what_comes_after_its_day_was_made_is_in_its_place() {
         world.seal_after(HOURS).await;
         for (turn, some) in late.chunks(70).enumerate() {
             // The second day is made after the first half only.
-            world.compact_after(if turn == 0 { MIDNIGHT + 3 } else { MIDNIGHT + 26 }).await;
+            world.compact_after(if turn == 0 { DUE + 1 } else { DUE + 24 }).await;
             world.store_frames(some).await;
             // Sent again, since the acknowledgement was lost.
             world.store_frames(&some[..some.len().min(3)]).await;
             assert_eq!(seal_due(&world.history).await.expect("sealed").failed, 0);
             assert!(world.days_and_hours(Resolution::Second).await.1 > 0, "late hours stand beside their day");
             if turn % 2 == 0 {
-                world.compact_after(MIDNIGHT + 26).await;
+                world.compact_after(DUE + 24).await;
             }
             world.store_frames(some.get(5..9).unwrap_or_default()).await;
         }
         world.check(HOURS).await;
         assert_eq!(seal_due(&world.history).await.expect("sealed").failed, 0);
         world.check(HOURS).await;
-        world.compact_after(MIDNIGHT + 26).await;
+        world.compact_after(DUE + 24).await;
         assert!(world.blocks(Resolution::Second).await.is_empty() && world.blocks(Resolution::Minute).await.is_empty());
         world.check(HOURS).await;
     })
@@ -143,17 +144,8 @@ async fn a_compaction_that_is_broken_off_anywhere_loses_and_doubles_nothing() {
         world.clock.advance(24 * HOUR_US);
         let mut turns = 0;
         loop {
-            let mut compacting = std::pin::pin!(compact_due(&world.history));
-            let mut left = turns;
-            let whole = std::future::poll_fn(|context| match compacting.as_mut().poll(context) {
-                std::task::Poll::Ready(compacted) => std::task::Poll::Ready(Some(compacted)),
-                std::task::Poll::Pending if left == 0 => std::task::Poll::Ready(None),
-                std::task::Poll::Pending => {
-                    left -= 1;
-                    std::task::Poll::Pending
-                }
-            })
-            .await;
+            // Dropped where it waits for the database, a little later each time.
+            let whole = die_after(turns, compact_due(&world.history)).await;
             if turns % 8 == 0 {
                 world.check(HOURS).await;
             }
@@ -177,7 +169,7 @@ async fn those_who_seal_and_make_days_at_once_find_out() {
     on_each(|store| async move {
         let mut world = World::new(store).await;
         let frames = frames(&mut world);
-        world.clock.advance((MIDNIGHT + 25) * HOUR_US);
+        world.clock.advance((DUE + 24) * HOUR_US);
         let (store, arriving, total) = (world.fleet.store.clone(), frames.clone(), frames.len());
         let inserting = tokio::spawn(async move {
             for offset in [0, 2, 1] {
@@ -213,28 +205,24 @@ async fn a_damaged_day_is_passed_over_told_of_once_and_never_replaced() {
         let late = frames.split_off(715);
         world.store_frames(&frames).await;
         world.seal_after(HOURS).await;
-        world.compact_after(MIDNIGHT + 1).await;
+        world.compact_after(DUE).await;
         let minutes = world.means(60 * SECOND_US, 2).await;
         let mut events = world.fleet.events.subscribe();
         world.change("UPDATE metric_day_stripes SET checksum = checksum + 1 WHERE resolution = 1").await;
         for _ in 0..2 {
             assert!(world.means(SECOND_US, 2).await.iter().all(|value| value.is_nan()));
         }
-        let told = events.next().await.expect("open").expect("kept up");
-        assert!(matches!(told.kind, EventKind::SamplesDamaged) && told.server_id == Some(world.server));
         assert_eq!(world.means(60 * SECOND_US, 2).await, minutes, "minutes don't need it");
         world.store_frames(&late).await;
         assert_eq!(world.seal_after(HOURS).await.failed, 0);
-        assert_eq!(world.compact_after(MIDNIGHT + 4).await, Compacted { days: 1, failed: 0 }, "minutes only");
+        assert_eq!(world.compact_after(DUE + 2).await, Compacted { days: 1, failed: 0 }, "minutes only");
         assert!(world.days_and_hours(Resolution::Second).await.1 > 0, "what is late stands beside it");
         let seconds = world.means(SECOND_US, 2).await;
         assert_eq!(seconds[7_150..].iter().filter(|value| !value.is_nan()).count(), 41);
         let after = world.means(60 * SECOND_US, 2).await;
         assert_eq!(after[..119], minutes[..119], "late samples are added to the minutes that are there");
         assert!(!after[119].is_nan());
-        world.fleet.events.publish(world.fleet.org, world.server, EventKind::ServerChanged);
-        let next = events.next().await.expect("open").expect("kept up");
-        assert!(matches!(next.kind, EventKind::ServerChanged), "told of once");
+        world.told_of_damage_once(&mut events).await;
     })
     .await;
 }
@@ -243,7 +231,7 @@ async fn a_damaged_day_is_passed_over_told_of_once_and_never_replaced() {
 async fn damaged_minutes_of_a_day_give_way_to_samples() {
     on_each(|store| async move {
         let world = sealed(store).await;
-        world.compact_after(MIDNIGHT + 1).await;
+        world.compact_after(DUE).await;
         world.change("DELETE FROM metric_day_stripes WHERE resolution = 60").await;
         world.check(HOURS).await;
         world.change("UPDATE metric_days SET checksum = 1 WHERE resolution = 60").await;
@@ -260,7 +248,7 @@ async fn days_go_when_they_are_too_old_and_take_in_what_is_later_still() {
         let late = frames.split_off(frames.len() - 2);
         world.store_frames(&frames).await;
         world.seal_after(HOURS).await;
-        world.compact_after(MIDNIGHT + 26).await;
+        world.compact_after(DUE + 24).await;
         let kept = Kept::default();
         let over = FIRST_DAY_US + DAY_US;
         trim(&world.fleet.store, kept, over + 7 * DAY_US).await.expect("trimmed");
@@ -274,7 +262,7 @@ async fn days_go_when_they_are_too_old_and_take_in_what_is_later_still() {
         world.store_frames(&late).await;
         assert_eq!(seal_due(&world.history).await.expect("sealed").failed, 0);
         assert!(world.blocks(Resolution::Second).await.is_empty(), "single samples stay gone");
-        world.compact_after(MIDNIGHT + 26).await;
+        world.compact_after(DUE + 24).await;
         assert!(world.blocks(Resolution::Minute).await.is_empty());
         let after = world.means(60 * SECOND_US, HOURS).await;
         let known = |minutes: &[f64]| minutes.iter().filter(|minute| !minute.is_nan()).count();

@@ -4,8 +4,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    pin::pin,
-    task::Poll,
 };
 
 use muster_shared::seal::{Place, SealError, sealed_prefix};
@@ -152,21 +150,6 @@ async fn any_two_ciphertexts_exchanged_are_refused() {
         }
     })
     .await;
-}
-
-/// Runs `work` until it has waited `waits` times, then drops it, as if the process had died there.
-async fn die_after<T>(waits: usize, work: impl Future<Output = T>) -> Option<T> {
-    let mut work = pin!(work);
-    let mut waited = 0;
-    std::future::poll_fn(|context| match work.as_mut().poll(context) {
-        Poll::Ready(done) => Poll::Ready(Some(done)),
-        Poll::Pending if waited == waits => Poll::Ready(None),
-        Poll::Pending => {
-            waited += 1;
-            Poll::Pending
-        }
-    })
-    .await
 }
 
 #[tokio::test]

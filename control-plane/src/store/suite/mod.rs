@@ -26,7 +26,11 @@ mod sessions;
 mod ssh_key_rotations;
 mod ssh_keys;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex},
+    task::Poll,
+};
 
 use muster_shared::{
     id::{ApiTokenId, CommandId, OrgId, ServerId, UserId},
@@ -66,6 +70,21 @@ pub(crate) struct Fleet {
     pub(super) environments: Environments,
     pub(super) quotas: Quotas,
     pub(super) woken: Arc<Woken>,
+}
+
+/// Runs `work` until it has waited `waits` times, then drops it, as if the process had died there.
+pub(super) async fn die_after<T>(waits: usize, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    let mut waited = 0;
+    std::future::poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending if waited == waits => Poll::Ready(None),
+        Poll::Pending => {
+            waited += 1;
+            Poll::Pending
+        }
+    })
+    .await
 }
 
 /// Remembers who was woken.

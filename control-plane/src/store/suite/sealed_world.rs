@@ -193,6 +193,8 @@ fn questions(hours: i64) -> Vec<(i64, i64, i64)> {
         (1_800, end - 900, 300),
         (0, end, 3_600),
         (0, end, 5_400),
+        // No whole number of minutes: of single samples, and a step that begins before the first of them.
+        (0, end, 97),
         (0, end, 86_400),
     ]
 }

@@ -161,17 +161,7 @@ async fn a_sealing_that_is_broken_off_anywhere_loses_and_doubles_nothing() {
         let mut turns = 0;
         loop {
             // Dropped where it waits for the database, a little later each time.
-            let mut sealing = std::pin::pin!(seal_due(&world.history));
-            let mut left = turns;
-            let whole = std::future::poll_fn(|context| match sealing.as_mut().poll(context) {
-                std::task::Poll::Ready(sealed) => std::task::Poll::Ready(Some(sealed)),
-                std::task::Poll::Pending if left == 0 => std::task::Poll::Ready(None),
-                std::task::Poll::Pending => {
-                    left -= 1;
-                    std::task::Poll::Pending
-                }
-            })
-            .await;
+            let whole = die_after(turns, seal_due(&world.history)).await;
             if turns % 8 == 0 {
                 world.check(3).await;
             }

@@ -5,7 +5,7 @@ use super::{
     *,
 };
 use crate::{
-    events::EventKind,
+    events::{EventKind, Subscription},
     metrics::{
         Asked, Budget, MetricStore, SeriesQuery, query,
         seal::{GRACE_US, Sealed, seal_due},
@@ -48,6 +48,15 @@ impl World {
         let whose = (self.fleet.org, self.server);
         let found = self.history.buckets(whose, &selection, steps, &mut Budget::of(1_000_000)).await.expect("read");
         found.values().flatten().map(|bucket| bucket.weight).sum()
+    }
+
+    /// Fails unless `events` has one word of damage and nothing else.
+    pub(super) async fn told_of_damage_once(&self, events: &mut Subscription) {
+        let told = events.next().await.expect("open").expect("kept up");
+        assert!(matches!(told.kind, EventKind::SamplesDamaged) && told.server_id == Some(self.server));
+        self.fleet.events.publish(self.fleet.org, self.server, EventKind::ServerChanged);
+        let next = events.next().await.expect("open").expect("kept up");
+        assert!(matches!(next.kind, EventKind::ServerChanged), "told of once");
     }
 
     async fn damage(&self, resolution: Resolution, window_us: i64) -> Vec<u8> {
@@ -115,8 +124,6 @@ async fn a_damaged_block_is_passed_over_told_of_once_and_never_replaced() {
             assert!(seconds[..3_600].iter().filter(|value| !value.is_nan()).count() > 3_000, "the other hour is there");
             assert!(seconds[3_600..].iter().all(|value| value.is_nan()));
         }
-        let told = events.next().await.expect("open").expect("kept up");
-        assert!(matches!(told.kind, EventKind::SamplesDamaged) && told.server_id == Some(world.server));
         assert_eq!(world.means(60 * SECOND_US, 2).await, minutes, "minutes don't need it");
         world.store_frames(&late).await;
         world.seal_after(2).await;
@@ -126,9 +133,7 @@ async fn a_damaged_block_is_passed_over_told_of_once_and_never_replaced() {
         let after = world.means(60 * SECOND_US, 2).await;
         assert_eq!(after[..119], minutes[..119], "late samples are added to the minutes that are there");
         assert!(!after[119].is_nan());
-        world.fleet.events.publish(world.fleet.org, world.server, EventKind::ServerChanged);
-        let next = events.next().await.expect("open").expect("kept up");
-        assert!(matches!(next.kind, EventKind::ServerChanged), "told of once");
+        world.told_of_damage_once(&mut events).await;
     })
     .await;
 }
