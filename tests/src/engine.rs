@@ -90,6 +90,12 @@ impl Engine {
         format!("http://{}", self.address)
     }
 
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Its log.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {

@@ -4,6 +4,7 @@
 //! - [`control_plane`]: the `muster serve` binary on a scratch directory, watched for errors and leftovers.
 //! - [`entered`]: lab servers that joined and are entered over SSH as well.
 //! - [`engine`]: a real Prometheus or VictoriaMetrics, and what it answers.
+//! - [`gateway`]: what stands before an engine that several use, as before Mimir.
 //! - [`fake_engine`]: a Docker engine that lists what it is told, or hangs.
 //! - [`agent`]: the `muster-agent` binary on a scratch directory.
 //! - [`ssh_server`]: an SSH server in process that remembers the credentials it was shown.
@@ -29,6 +30,7 @@ pub mod entered;
 pub mod fake_engine;
 pub mod fault_proxy;
 pub mod fleet;
+pub mod gateway;
 pub mod kept;
 pub mod lab;
 pub mod large_fleet;

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "what was compared is what the run shows")]
 
 use anyhow::{Context as _, Result, ensure};
+use http::StatusCode;
 use muster::{
     error::{Error, ErrorKind},
     store::{DatabaseUrl, Store},
@@ -16,6 +17,7 @@ use muster_tests::{
     control_plane::{ControlPlane, Settings, free_port},
     engine::{Engine, Kind},
     fleet::{Fleet, Host, Pace, now_us},
+    gateway::Gateway,
     metric_world::{CPU, GAUGE, HOSTILE, LOAD, METRICS, PASSING, World, row, series},
     patience::SOON,
     wait,
@@ -369,5 +371,51 @@ async fn what_is_no_engine_is_told_at_the_start() -> Result<()> {
     let ended = tokio::time::timeout(SOON, ended).await.context("it does not end")??;
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
     ensure!(!ended.status.success() && said.contains("metric_store_url"), "{said}");
+    Ok(())
+}
+
+/// An engine as Mimir is reached: over TLS of an authority of its own, with a token, for a tenant, and by other paths.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_behind_a_gateway_is_written_and_asked_as_mimir_is() -> Result<()> {
+    let (engine, folder) = (Engine::keeping(Kind::VictoriaMetrics).await?, tempfile::tempdir()?);
+    let gateway = Gateway::before(engine.address(), "a token", "fleet").await?;
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).map(|()| path.display().to_string())
+    };
+    let (push, query) = ("/api/v1/push", "/prometheus/api/v1/query");
+    let with = |token: &str| {
+        [
+            ("--metric-store-url", gateway.url("/prometheus")),
+            ("--metric-store-write-url", gateway.url(push)),
+            ("--metric-store-bearer-token-file", token.to_owned()),
+            ("--metric-store-headers", "X-Scope-OrgID=fleet".to_owned()),
+        ]
+        .into_iter()
+        .fold(Settings::new(), |settings, (name, value)| settings.argument(name).argument(value))
+    };
+    let token = file("token", "a token\n")?;
+    let authority = file("ca.pem", gateway.authority_pem())?;
+
+    let seconds = 4 * HOUR_S;
+    let start_us = (now_us() / SECOND_US / 60 * 60 - seconds) * SECOND_US;
+    let trusted = with(&token).argument("--metric-store-ca-file").argument(&authority);
+    let prepared = prepared(trusted, start_us, seconds).await?;
+    wait::until("old frames in the engine only", 3 * SOON, || async {
+        let frames = prepared.control_plane.database().number("SELECT COUNT(*) FROM metric_frames").await?;
+        Ok((frames < seconds / 10 / 2).then_some(()))
+    })
+    .await?;
+    engine.flush().await?;
+    let start_s = start_us / SECOND_US;
+    let path = &questions(&prepared.server, start_s, seconds)[0];
+    let answer = prepared.control_plane.rest().get(path).await?;
+    let averages = answer["series"][0]["avg"].as_array().with_context(|| format!("no values: {answer}"))?;
+    // From 1,900 to 2,500, of which 2,000 to 2,400 were never sampled, and of the rest every fifth second has no value.
+    ensure!(averages.iter().filter(|value| value.is_number()).count() == 160, "{answer}");
+    ensure!(gateway.answered(push, StatusCode::NO_CONTENT) > 0 && gateway.answered(query, StatusCode::OK) > 0);
+    for path in [push, query] {
+        ensure!(gateway.answered(path, StatusCode::UNAUTHORIZED) == 0, "{path} without its token or tenant");
+    }
     Ok(())
 }
