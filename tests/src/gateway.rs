@@ -24,12 +24,15 @@ use tokio_rustls::TlsAcceptor;
 /// The header that says whose samples these are.
 const TENANT: &str = "x-scope-orgid";
 
+/// What was answered, and of which path.
+type Seen = Arc<Mutex<Vec<(StatusCode, String)>>>;
+
 /// A gateway on loopback. Ends on drop.
 #[derive(Debug)]
 pub struct Gateway {
     address: SocketAddr,
     authority_pem: String,
-    seen: Arc<Mutex<Vec<(StatusCode, String)>>>,
+    seen: Seen,
     _task: JoinSet<()>,
 }
 
@@ -56,7 +59,7 @@ impl Gateway {
             .with_single_cert(vec![certificate.der().clone()], private)?;
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let (address, seen) = (listener.local_addr()?, Arc::new(Mutex::new(Vec::new())));
+        let (address, seen) = (listener.local_addr()?, Seen::default());
         let rules = Arc::new(Rules { engine, token: format!("Bearer {token}"), tenant: tenant.to_owned() });
         let (remembered, mut task) = (Arc::clone(&seen), JoinSet::new());
         task.spawn(async move {
@@ -89,7 +92,7 @@ impl Gateway {
     }
 }
 
-async fn serve(acceptor: TlsAcceptor, stream: TcpStream, rules: Arc<Rules>, seen: Arc<Mutex<Vec<(StatusCode, String)>>>) {
+async fn serve(acceptor: TlsAcceptor, stream: TcpStream, rules: Arc<Rules>, seen: Seen) {
     let Ok(stream) = acceptor.accept(stream).await else { return };
     let service = service_fn(|request: Request<Incoming>| {
         let (rules, seen) = (Arc::clone(&rules), Arc::clone(&seen));
