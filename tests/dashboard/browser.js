@@ -62,7 +62,8 @@ export async function scenario(name, run) {
   const faults = [];
   const pages = [];
   try {
-    const open = async ({ size = "wide", scheme = "light", state } = {}) => {
+    // The faults of a page that is somebody else's are theirs.
+    const open = async ({ size = "wide", scheme = "light", state, foreign = false } = {}) => {
       const context = await browser.newContext({
         ...SIZES[size], colorScheme: scheme, ignoreHTTPSErrors: true, reducedMotion: "reduce", storageState: state,
         permissions: ["clipboard-read", "clipboard-write"],
@@ -70,6 +71,7 @@ export async function scenario(name, run) {
       const page = await context.newPage();
       pages.push(page);
       page.setDefaultTimeout(SOON);
+      if (foreign) return page;
       page.on("pageerror", (error) => faults.push(`${error.name}: ${error.message}`));
       page.on("console", (message) => {
         // An answer that is no success is the page's to show; the browser logs each besides.

@@ -1,5 +1,9 @@
 // What the dashboard costs a browser, from the browser's own records: a cold load, live series, and a long fleet scrolled.
 // Prints one line of JSON; tests/benches/dashboard.rs makes a table of it.
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { assert, claim, scenario, SOON, URL_OF } from "./browser.js";
 import { frames, load, traced } from "./trace.js";
 
@@ -11,13 +15,16 @@ const SCROLL_SECONDS = number("MUSTER_BENCH_SCROLL_SECONDS", 2);
 /** A wheel turned as fast as a hand can, and three times that; pixels a second. */
 const SPEEDS = [3000, 9000];
 const ROW = '[role="row"] a[href*="/servers/"]';
-const PAGES = { fleet: ["/", ROW], server: ["/#/servers/web-1", '[data-track="cpu"]'] };
+const PAGES = { fleet: [`${URL_OF}/`, ROW], server: [`${URL_OF}/#/servers/web-1`, '[data-track="cpu"]'] };
+/** Prometheus' own page beside them, in this scenario's network, without TLS: ready once something can be asked. */
+const PEER = "127.0.0.1:9090";
+const PEER_PAGES = { prometheus: [`http://${PEER}/classic/graph`, 'textarea[name="expr"]'] };
 
 const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 
 /** Loads a page as somebody does who is signed in and has never been here, and measures until `ready` is there. */
-async function cold(open, browser, state, [path, ready]) {
-  const page = await open({ state });
+async function cold(open, browser, state, [address, ready]) {
+  const page = await open({ state, foreign: !address.startsWith(URL_OF) });
   await page.addInitScript((ready) => {
     new MutationObserver((_, observer) => {
       if (!document.querySelector(ready)) return;
@@ -26,13 +33,33 @@ async function cold(open, browser, state, [path, ready]) {
     }).observe(document, { childList: true, subtree: true });
   }, ready);
   const events = await traced(browser, page, async () => {
-    await page.goto(`${URL_OF}${path}`);
-    await page.locator(ready).first().waitFor();
+    await page.goto(address);
+    await page.locator(ready).first().waitFor({ state: "attached" });
     // What comes afterwards counts, and may not hold the reader up either.
     await page.waitForTimeout(1500);
   });
   await page.context().close();
   return load(events, "ready");
+}
+
+/** Runs `work` while there is a Prometheus. */
+async function besidePeer(work) {
+  const folder = mkdtempSync(join(tmpdir(), "peer-"));
+  const peer = spawn("/usr/bin/prometheus", [
+    "--config.file=/dev/null", `--storage.tsdb.path=${join(folder, "data")}`, `--web.listen-address=${PEER}`,
+  ], { stdio: "ignore" });
+  const ended = new Promise((resolve) => peer.on("exit", resolve));
+  try {
+    for (const until = Date.now() + SOON; !(await fetch(`http://${PEER}/-/ready`).then((answer) => answer.ok, () => false)); ) {
+      assert(peer.exitCode === null && Date.now() < until, "Prometheus is not ready");
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    await work();
+  } finally {
+    peer.kill();
+    await ended;
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 /** Shares of a core, in percent, that the page's process and the whole browser use while `seconds` pass. */
@@ -68,12 +95,16 @@ await scenario("measure", async (first, { open, browser }) => {
   await first.waitForFunction(() => document.querySelectorAll(".spark path:not(.none)").length >= 20, undefined, { timeout: SOON });
   const state = await first.context().storageState();
   const result = { loads: {}, live: [], scrolls: [] };
-  for (const [name, page] of Object.entries(PAGES)) {
-    const loads = [];
-    for (let nth = 0; nth < LOADS; nth += 1) loads.push(await cold(open, browser, state, page));
-    const { requests, bytes } = loads[0];
-    result.loads[name] = { requests, bytes, interactive: median(loads.map((one) => one.interactive)) };
-  }
+  await besidePeer(async () => {
+    const loads = {};
+    for (let nth = 0; nth < LOADS; nth += 1)
+      for (const [name, page] of Object.entries({ ...PAGES, ...PEER_PAGES }))
+        (loads[name] ??= []).push(await cold(open, browser, state, page));
+    for (const [name, all] of Object.entries(loads)) {
+      const { requests, bytes } = all[0];
+      result.loads[name] = { requests, bytes, interactive: median(all.map((one) => one.interactive)) };
+    }
+  });
   console.log("fill now");
   await first.waitForFunction((servers) => fetch(`/api/v1/vms?limit=1&skip=${servers - 1}`).then((answer) => answer.json()).then((list) => list.length === 1), SERVERS, { timeout: SOON, polling: 500 });
   await first.goto(`${URL_OF}/?long`);
@@ -82,7 +113,7 @@ await scenario("measure", async (first, { open, browser }) => {
   const sparks = await first.locator(".spark path:not(.none)").count();
   result.live.push({ what: "fleet", series: sparks, ...(await share(browser, first, LIVE_SECONDS)) });
   for (const speed of SPEEDS) result.scrolls.push(await scrolled(browser, first, speed));
-  await first.goto(`${URL_OF}${PAGES.server[0]}`);
+  await first.goto(PAGES.server[0]);
   await first.waitForFunction(() => /%/.test(document.querySelector('[data-track="cpu"]')?.textContent ?? ""));
   result.live.push({ what: "server", series: await first.locator("[data-track]").count(), ...(await share(browser, first, LIVE_SECONDS)) });
   console.log(`figures ${JSON.stringify(result)}`);

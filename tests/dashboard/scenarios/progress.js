@@ -48,7 +48,7 @@ await scenario("progress", async (page) => {
 
   await page.goto(`${URL_OF}/#/servers/${ID}/audit`);
   await page.getByText("Command finished").first().waitFor();
-  await page.getByText("Command submitted").first().waitFor();
+  await page.locator("main li").filter({ hasText: /Command submitted\s+command\s+preflight on \S+/ }).first().waitFor();
   await page.getByText("Server joined").waitFor();
   // And whatever is done next comes by itself.
   await api("PATCH", `/api/v1/vms/${ID}`, { region: "Helsinki" });
