@@ -210,7 +210,7 @@ fn day(samples: &Samples) -> Result<(Cost, usize)> {
     let started = Instant::now();
     let index = Index::<1>::read((&day.index.payload, day.index.checksum), &mut Directories::default())?;
     let stripes = day.stripes.iter().map(|stripe| (&stripe.payload[..], stripe.checksum)).enumerate();
-    let (table, damage) = index.with(stripes);
+    let (table, damage) = index.with(stripes)?;
     let read = table.select(|_| true)?;
     let decode = started.elapsed();
     ensure!(damage.is_none(), "a day is damaged");

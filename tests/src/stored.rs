@@ -96,7 +96,7 @@ async fn sealed_in_days(pool: &AnyPool, server_id: &str) -> Result<Vec<(Series, 
         }
         ensure!(contents.len() == index.stripes().len(), "the day {day_us} of {server_id} has other stripes");
         let (table, damage) =
-            index.with(contents.iter().map(|(stripe, payload, checksum)| (*stripe, (&payload[..], *checksum))));
+            index.with(contents.iter().map(|(stripe, payload, checksum)| (*stripe, (&payload[..], *checksum))))?;
         ensure!(damage.is_none(), "the day {day_us} of {server_id}: {damage:?}");
         for row in table.rows() {
             let (series, cells) = row?;

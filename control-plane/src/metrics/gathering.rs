@@ -42,17 +42,22 @@ impl Gathering {
 
     /// Takes in samples, in order of time within a run; those outside of `run` only help to make rates.
     pub(super) fn take(&mut self, series: &Series, points: &[(i64, i64)], run: &Range<i64>) {
-        let mut place = Place::new(self.steps);
         let reader = self.readers.entry(series.clone()).or_default();
         let new = || vec![Bucket::default(); self.steps.count()];
         let buckets = self.buckets.entry(series.clone()).or_insert_with(new);
-        for reading in points.iter().filter_map(|point| reader.read(series.kind, *point)) {
-            if run.contains(&reading.at_us)
-                && let Some(bucket) = place.of(reading.at_us).and_then(|place| buckets.get_mut(place))
-            {
-                bucket.take(&reading);
+        let (before, rest) = points.split_at(points.partition_point(|(at_us, _)| *at_us < run.start));
+        let (mut within, after) = rest.split_at(rest.partition_point(|(at_us, _)| *at_us < run.end));
+        reader.bucket(series.kind, &before[before.len().saturating_sub(1)..]);
+        while let Some((first_us, _)) = within.first() {
+            let step_us = self.steps.step_of(*first_us);
+            let (of_step, others) = within.split_at(within.partition_point(|(at_us, _)| *at_us < step_us.end));
+            let bucket = reader.bucket(series.kind, of_step);
+            if let Some(known) = self.steps.place(*first_us).and_then(|place| buckets.get_mut(place)) {
+                known.merge(&bucket);
             }
+            within = others;
         }
+        reader.bucket(series.kind, &after[after.len().saturating_sub(1)..]);
     }
 
     /// Every series' steps.
@@ -76,8 +81,7 @@ impl Place {
 
     fn of(&mut self, at_us: i64) -> Option<usize> {
         if !self.step_us.contains(&at_us) {
-            let begin_us = at_us.div_euclid(self.steps.step_us).saturating_mul(self.steps.step_us);
-            self.step_us = begin_us..begin_us.saturating_add(self.steps.step_us);
+            self.step_us = self.steps.step_of(at_us);
             self.place = self.steps.place(at_us);
         }
         self.place

@@ -27,6 +27,7 @@ mod selection;
 mod shape;
 pub mod steps;
 mod summary;
+mod unpacking;
 
 pub use declarations::{Declarations, UnreadableDeclarations};
 pub use fresh::fresh_summary;

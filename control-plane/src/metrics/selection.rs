@@ -1,6 +1,9 @@
 //! Which series somebody asks for. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use muster_shared::metric::Series;
 
@@ -52,6 +55,12 @@ impl Selection {
     pub fn takes(&self, series: &Series) -> bool {
         self.metrics.contains(&series.name)
             && self.labels.iter().all(|(label, value)| series.labels.get(label) == Some(value))
+    }
+
+    /// [`Self::takes`], to be asked elsewhere.
+    pub(super) fn taken(&self) -> impl Fn(&Series) -> bool + Clone + Send + 'static {
+        let selection = Arc::new(self.clone());
+        move |series| selection.takes(series)
     }
 
     /// The labels that series must have.

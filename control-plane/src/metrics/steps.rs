@@ -1,5 +1,7 @@
 //! A range of time cut into steps, and what a series was in each of them. Pure.
 
+use std::ops::Range;
+
 use muster_shared::metric::{Series, SeriesKind, grown, rate_per_second};
 
 use crate::error::Error;
@@ -101,6 +103,13 @@ impl Steps {
         (self.first() * self.step_us, (self.last() + 1) * self.step_us)
     }
 
+    /// From when to before when the step that `at_us` is in lasts.
+    #[must_use]
+    pub fn step_of(self, at_us: i64) -> Range<i64> {
+        let begin_us = at_us.div_euclid(self.step_us).saturating_mul(self.step_us);
+        begin_us..begin_us.saturating_add(self.step_us)
+    }
+
     /// Which step `at_us` is in.
     #[must_use]
     pub fn place(self, at_us: i64) -> Option<usize> {
@@ -190,6 +199,31 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// What the next `points`, in order of time, say together.
+    pub fn bucket(&mut self, kind: SeriesKind, points: &[(i64, i64)]) -> Bucket {
+        let mut bucket = Bucket::default();
+        match kind {
+            // Integers are compared and added as such: a bucket of them is made thousands of times for a chart.
+            SeriesKind::Gauge if !points.is_empty() => {
+                let (mut min, mut max) = (i64::MAX, i64::MIN);
+                for (_, integer) in points {
+                    min = min.min(*integer);
+                    max = max.max(*integer);
+                    bucket.sum += i128::from(*integer);
+                }
+                (bucket.min, bucket.max, bucket.weight) = (min as f64, max as f64, points.len() as i64);
+            }
+            _ => {
+                for reading in points.iter().filter_map(|point| self.read(kind, *point)) {
+                    bucket.take(&reading);
+                }
+            }
+        }
+        bucket
+    }
+}
+
 /// The readings of `points`, a series' integers in order of time.
 pub fn readings(series: &Series, points: impl Iterator<Item = (i64, i64)>) -> impl Iterator<Item = Reading> {
     let (kind, mut reader) = (series.kind, Reader::default());
@@ -232,6 +266,25 @@ mod tests {
             }
         }
         buckets
+    }
+
+    proptest! {
+        #[test]
+        fn a_bucket_is_what_its_readings_are_together(
+            values in prop::collection::vec((1i64..70_000_000, any::<i64>()), 0..60),
+            cut in 0usize..60,
+        ) {
+            let mut at_us = 0;
+            let points: Vec<_> = values.into_iter().map(|(step_us, value)| { at_us += step_us; (at_us, value) }).collect();
+            for kind in [SeriesKind::Gauge, SeriesKind::Counter] {
+                let (one, other) = points.split_at(cut.min(points.len()));
+                let (mut reader, mut expected) = (Reader::default(), Bucket::default());
+                readings(&series(kind), points.iter().copied()).for_each(|reading| expected.take(&reading));
+                let mut bucket = reader.bucket(kind, one);
+                bucket.merge(&reader.bucket(kind, other));
+                prop_assert_eq!(bucket, expected);
+            }
+        }
     }
 
     #[test]

@@ -9,12 +9,14 @@
 //! flag 4  = varint(unit) zigzag(least) varint((value - least) / unit)*
 //! flag 5  = varint(unit) zigzag(first) zigzag(delta / unit)*
 //! flag 6  = varint(unit) zigzag(first) zigzag(first delta / unit) zigzag(delta of deltas / unit)*
+//! flag 7  = as 4, flag 8 as 5, flag 9 as 6, the numbers marked * as planes
 //! ```
-//! The unit is what all deltas are multiples of, such as the bytes of a page.
+//! The unit is what all deltas are multiples of, such as the bytes of a page. Flags 4 to 6 were written by the second version
+//! only.
 
 use muster_shared::metric::varint::{put_varint, put_zigzag, take_varint, take_zigzag};
 
-use super::Damaged;
+use super::{Damaged, planes};
 
 const CONSTANT: u8 = 0;
 const DELTAS: u8 = 1;
@@ -23,6 +25,11 @@ const AS_BEFORE: u8 = 3;
 const VALUES: u8 = 4;
 const UNIT_DELTAS: u8 = 5;
 const UNIT_DELTAS_OF_DELTAS: u8 = 6;
+/// What makes a flag one of planes.
+const PLANES: u8 = 3;
+const PLANES_OF_VALUES: u8 = VALUES + PLANES;
+const PLANES_OF_DELTAS: u8 = UNIT_DELTAS + PLANES;
+const PLANES_OF_DELTAS_OF_DELTAS: u8 = UNIT_DELTAS_OF_DELTAS + PLANES;
 
 /// Where a column that others refer to is, and how many values it has.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +38,7 @@ pub(super) struct Place {
     count: usize,
 }
 
-/// Appends `values`, in whichever form is the smallest. `before` is what the row before has in this column. Nothing for none.
+/// Appends `values`, in whichever form compresses best. `before` is what the row before has in this column. Nothing for none.
 pub(super) fn put(out: &mut Vec<u8>, values: &[i64], before: &[i64]) {
     let Some(first) = values.first() else { return };
     if values.iter().all(|value| value == first) {
@@ -43,35 +50,42 @@ pub(super) fn put(out: &mut Vec<u8>, values: &[i64], before: &[i64]) {
         out.push(AS_BEFORE);
         return;
     }
-    let unit = unit(values);
-    let least = values.iter().copied().min().unwrap_or(*first);
-    let above = |value: i64| value.wrapping_sub(least).cast_unsigned() / unit;
-    let mut lengths = [0usize; 3];
-    each_delta(values, unit, |delta, delta_of_deltas| {
-        lengths[1] += length(zigzag(delta));
-        lengths[2] += length(zigzag(delta_of_deltas));
-    });
-    lengths[0] = values.iter().map(|value| length(above(*value))).sum();
-    let flag = match lengths {
-        [values, deltas, of_deltas] if values < deltas && values < of_deltas => VALUES,
-        [_, deltas, of_deltas] if of_deltas < deltas => UNIT_DELTAS_OF_DELTAS,
-        _ => UNIT_DELTAS,
-    };
-    out.push(flag);
-    put_varint(out, unit);
-    match flag {
-        VALUES => {
-            put_zigzag(out, least);
-            values.iter().for_each(|value| put_varint(out, above(*value)));
-        }
-        UNIT_DELTAS => {
-            put_zigzag(out, *first);
-            each_delta(values, unit, |delta, _| put_zigzag(out, delta));
-        }
-        _ => {
-            put_zigzag(out, *first);
-            each_delta(values, unit, |_, delta_of_deltas| put_zigzag(out, delta_of_deltas));
-        }
+    let forms = Forms::of(values);
+    let (flag, numbers) = forms.smallest();
+    out.push(flag + PLANES);
+    put_varint(out, forms.unit);
+    put_zigzag(out, if flag == VALUES { forms.least } else { *first });
+    planes::put(out, numbers);
+}
+
+/// What a column's numbers may be.
+struct Forms {
+    unit: u64,
+    least: i64,
+    values: Vec<u64>,
+    deltas: Vec<u64>,
+    deltas_of_deltas: Vec<u64>,
+}
+
+impl Forms {
+    fn of(values: &[i64]) -> Self {
+        let unit = unit(values);
+        let least = values.iter().copied().min().unwrap_or_default();
+        let above = |value: &i64| value.wrapping_sub(least).cast_unsigned() / unit;
+        let (mut deltas, mut deltas_of_deltas) = (Vec::with_capacity(values.len()), Vec::with_capacity(values.len()));
+        each_delta(values, unit, |delta, delta_of_deltas| {
+            deltas.push(zigzag(delta));
+            deltas_of_deltas.push(zigzag(delta_of_deltas));
+        });
+        Self { unit, least, values: values.iter().map(above).collect(), deltas, deltas_of_deltas }
+    }
+
+    /// The flag and the numbers of the form that compresses best, as far as can be foreseen.
+    fn smallest(&self) -> (u8, &[u64]) {
+        let forms =
+            [(UNIT_DELTAS, &self.deltas), (UNIT_DELTAS_OF_DELTAS, &self.deltas_of_deltas), (VALUES, &self.values)];
+        let least = forms.into_iter().min_by_key(|(_, numbers)| planes::estimated_bits(numbers));
+        least.map_or((UNIT_DELTAS, &[]), |(flag, numbers)| (flag, &numbers[..]))
     }
 }
 
@@ -100,31 +114,38 @@ fn decode(input: &mut &[u8], count: usize) -> Result<Vec<i64>, Damaged> {
     if input.len() + 1 < count {
         return Err(Damaged::Content);
     }
-    let mut values = Vec::with_capacity(count);
-    let mut value = first;
-    match *flag {
+    let is_planes = *flag >= PLANES_OF_VALUES;
+    let form = if is_planes { flag - PLANES } else { *flag };
+    // Numbers first, and what they say then: each of the two loops keeps all it needs in registers.
+    let mut values = vec![0; count];
+    let numbers = if form == VALUES { &mut values[..] } else { &mut values[1..] };
+    if is_planes {
+        planes::take(input, numbers)?;
+    } else {
+        for number in &mut *numbers {
+            *number = take_varint(input)?.cast_signed();
+        }
+    }
+    let (mut value, mut step) = (first, 0i64);
+    match form {
         DELTAS | UNIT_DELTAS => {
-            values.push(value);
-            for _ in 1..count {
-                value = value.wrapping_add(take_zigzag(input)?.wrapping_mul(unit));
-                values.push(value);
+            for number in numbers {
+                value = value.wrapping_add(unzigzag(*number).wrapping_mul(unit));
+                *number = value;
             }
         }
         DELTAS_OF_DELTAS | UNIT_DELTAS_OF_DELTAS => {
-            let mut step = 0i64;
-            values.push(value);
-            for _ in 1..count {
-                step = step.wrapping_add(take_zigzag(input)?);
+            for number in numbers {
+                step = step.wrapping_add(unzigzag(*number));
                 value = value.wrapping_add(step.wrapping_mul(unit));
-                values.push(value);
+                *number = value;
             }
         }
-        VALUES => {
-            for _ in 0..count {
-                values.push(first.wrapping_add(take_varint(input)?.cast_signed().wrapping_mul(unit)));
-            }
-        }
+        VALUES => numbers.iter_mut().for_each(|number| *number = first.wrapping_add(number.wrapping_mul(unit))),
         _ => return Err(Damaged::Content),
+    }
+    if form != VALUES {
+        values[0] = first;
     }
     Ok(values)
 }
@@ -132,7 +153,9 @@ fn decode(input: &mut &[u8], count: usize) -> Result<Vec<i64>, Damaged> {
 /// Passes over a column of `count` values; where its values are.
 pub(super) fn skip(plain: &[u8], at: &mut usize, count: usize, known: &mut Option<Place>) -> Result<Place, Damaged> {
     let begin = *at;
-    let numbers = match *plain.get(begin).ok_or(Damaged::Content)? {
+    let flag = *plain.get(begin).ok_or(Damaged::Content)?;
+    let mut in_planes = None;
+    let numbers = match flag {
         CONSTANT => 1,
         DELTAS | DELTAS_OF_DELTAS => count,
         AS_BEFORE => {
@@ -141,9 +164,16 @@ pub(super) fn skip(plain: &[u8], at: &mut usize, count: usize, known: &mut Optio
         }
         VALUES => count + 2,
         UNIT_DELTAS | UNIT_DELTAS_OF_DELTAS => count + 1,
+        PLANES_OF_VALUES | PLANES_OF_DELTAS | PLANES_OF_DELTAS_OF_DELTAS => {
+            in_planes = Some(if flag == PLANES_OF_VALUES { count } else { count - 1 });
+            2
+        }
         _ => return Err(Damaged::Content),
     };
     *at = begin + 1 + length_of(&plain[begin + 1..], numbers)?;
+    if let Some(numbers) = in_planes {
+        *at += planes::skip(&plain[*at..], numbers)?;
+    }
     let place = Place { at: begin, count };
     *known = Some(place);
     Ok(place)
@@ -196,9 +226,8 @@ fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
 }
 
-/// Bytes of a varint.
-fn length(value: u64) -> usize {
-    ((64 - (value | 1).leading_zeros()) as usize).div_ceil(7)
+fn unzigzag(number: i64) -> i64 {
+    (number.cast_unsigned() >> 1).cast_signed() ^ -(number & 1)
 }
 
 #[cfg(test)]
@@ -235,6 +264,23 @@ mod tests {
             }
             let counts: Vec<_> = columns.iter().map(Vec::len).collect();
             prop_assert_eq!(taken(&plain, &counts), columns);
+        }
+
+        #[test]
+        fn what_the_second_version_put_is_taken(values in values()) {
+            let forms = Forms::of(&values);
+            let mut plain = Vec::new();
+            for (flag, first, numbers) in [
+                (VALUES, forms.least, &forms.values),
+                (UNIT_DELTAS, values[0], &forms.deltas),
+                (UNIT_DELTAS_OF_DELTAS, values[0], &forms.deltas_of_deltas),
+            ] {
+                plain.push(flag);
+                put_varint(&mut plain, forms.unit);
+                put_zigzag(&mut plain, first);
+                numbers.iter().for_each(|number| put_varint(&mut plain, *number));
+            }
+            prop_assert_eq!(taken(&plain, &[values.len(); 3]), [values.clone(), values.clone(), values]);
         }
 
         #[test]

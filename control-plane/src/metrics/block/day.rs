@@ -79,10 +79,10 @@ impl<'a, const LANES: usize> DayBuilder<'a, LANES> {
     }
 }
 
-/// A day's index, read.
+/// A day's index, but for its slots, which are unpacked with its stripes.
 #[derive(Debug)]
 pub struct Index<const LANES: usize> {
-    head: Head,
+    head: Head<'static>,
     /// How many series each stripe has.
     stripes: Vec<usize>,
 }
@@ -104,13 +104,10 @@ impl<const LANES: usize> Index<LANES> {
             left = left.checked_sub(series).ok_or(Damaged::Content)?;
             stripes.push(series);
         }
-        if left == 0 && payload.is_empty() { Ok(Self { head, stripes }) } else { Err(Damaged::Content) }
-    }
-
-    /// The times at which there is any value.
-    #[must_use]
-    pub fn slots(&self) -> &[i64] {
-        &self.head.slots
+        if left > 0 || !payload.is_empty() {
+            return Err(Damaged::Content);
+        }
+        Ok(Self { head: head.into_owned(), stripes })
     }
 
     /// The numbers of all stripes.
@@ -130,10 +127,13 @@ impl<const LANES: usize> Index<LANES> {
     }
 
     /// What can be read with `stripes`, each by its number; and the first damage among them, which are left out.
+    ///
+    /// # Errors
+    /// [`Damaged`] of the index itself.
     pub fn with<'a>(
         self,
         stripes: impl IntoIterator<Item = (usize, (&'a [u8], u32))>,
-    ) -> (Table<'a, LANES>, Option<Damaged>) {
+    ) -> Result<(Table<'a, LANES>, Option<Damaged>), Damaged> {
         let mut all: Vec<_> = self.stripes.iter().map(|series| (*series, None)).collect();
         let mut damage = None;
         for (number, content) in stripes {
@@ -143,7 +143,8 @@ impl<const LANES: usize> Index<LANES> {
                 (Err(damaged), _) => damage = damage.or(Some(damaged)),
             }
         }
-        (Table { head: self.head, stripes: all }, damage)
+        let slots = self.head.slots()?;
+        Ok((Table { series: self.head.series, slots, stripes: all }, damage))
     }
 }
 
@@ -229,11 +230,11 @@ mod tests {
         assert_eq!(day.index.samples, cells.iter().map(|cells| cells.len() as u64).sum::<u64>());
         for (number, cells) in cells.iter().enumerate() {
             let index = index(&day);
-            assert_eq!(index.slots(), slots);
             let wanted = |one: &Series| *one == series(number);
             let [stripe] = index.stripes_with(wanted)[..] else { panic!("in one stripe") };
             let (content, others) = (&day.stripes[stripe], day.stripes.len() - 1);
-            let (table, damage) = index.with([(stripe, (&content.payload[..], content.checksum))]);
+            let (table, damage) = index.with([(stripe, (&content.payload[..], content.checksum))]).expect("whole");
+            assert_eq!(table.slots(), slots);
             assert_eq!((damage, table.stripes.iter().filter(|(_, part)| part.is_none()).count()), (None, others));
             assert_eq!(table.select(wanted), Ok(vec![(series(number), cells.clone())]));
         }
@@ -244,7 +245,7 @@ mod tests {
         let (slots, cells) = day(7);
         let (day, hour_us) = (encoded(&slots, &cells), 3_600_000_000);
         let stripes = day.stripes.iter().map(|stripe| (&stripe.payload[..], stripe.checksum)).enumerate();
-        let (table, _) = index(&day).with(stripes);
+        let (table, _) = index(&day).with(stripes).expect("whole");
         let (hours, damage) = hours(table, &BTreeSet::from([hour_us, 20 * hour_us]), hour_us);
         assert_eq!((damage, hours.keys().copied().collect::<Vec<_>>()), (None, vec![hour_us]), "the other has nothing");
         let block = &hours[&hour_us];
@@ -265,7 +266,7 @@ mod tests {
         day.stripes[2].payload[middle] ^= 4;
         let lost = index(&day).stripes[2];
         let stripes = day.stripes.iter().map(|stripe| (&stripe.payload[..], stripe.checksum)).enumerate();
-        let (table, damage) = index(&day).with(stripes);
+        let (table, damage) = index(&day).with(stripes).expect("whole");
         assert_eq!(damage, Some(Damaged::Checksum));
         let read: Vec<_> = table.rows().collect::<Result<_, _>>().expect("whole");
         assert_eq!(read.len(), cells.len() - lost);
@@ -285,7 +286,7 @@ mod tests {
             drop(read(checksum(&payload)));
         }
         let content = &day.stripes[0];
-        let (_, damage) = index(&day).with([(99, (&content.payload[..], content.checksum))]);
+        let (_, damage) = index(&day).with([(99, (&content.payload[..], content.checksum))]).expect("whole");
         assert_eq!(damage, Some(Damaged::Content));
         assert!(Index::<4>::read((&day.index.payload, day.index.checksum), &mut Directories::default()).is_err());
     }

@@ -16,8 +16,8 @@ pub struct Directories {
 }
 
 impl Directories {
-    pub(super) fn read(&mut self, part: Part<'_>) -> Result<Arc<[Series]>, Damaged> {
-        if let Some(known) = self.read.get(part.compressed) {
+    pub(super) fn read(&mut self, part: &Part<'_>) -> Result<Arc<[Series]>, Damaged> {
+        if let Some(known) = self.read.get(&*part.compressed) {
             return Ok(Arc::clone(known));
         }
         let list: Vec<Series> = serde_json::from_slice(&part.decompress()?).map_err(|_| Damaged::Content)?;

@@ -10,12 +10,13 @@
 //! part     = varint(bytes plain) varint(bytes compressed) zstd
 //! directory: JSON, the series in order; slots: their times in microseconds, one column
 //! ```
-//! Raw samples have one lane, their integer; roll-ups have four: see [`rollup`]. Version 1 knew fewer forms of columns.
+//! Raw samples have one lane, their integer; roll-ups have four: see [`rollup`]. Versions 1 and 2 knew fewer forms of columns.
 
 mod column;
 pub mod day;
 mod directory;
 mod part;
+mod planes;
 pub mod rollup;
 mod stripe;
 mod table;
@@ -32,7 +33,7 @@ use muster_shared::metric::{
 
 use self::{stripe::Manner, table::Builder};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// A block that can't be read. Nothing of it is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

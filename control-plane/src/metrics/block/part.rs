@@ -1,5 +1,7 @@
 //! Compressed bytes of a block: `varint(bytes plain) varint(bytes compressed) zstd`. Pure.
 
+use std::borrow::Cow;
+
 use muster_shared::metric::varint::{put_varint, take_varint};
 
 use super::Damaged;
@@ -8,10 +10,10 @@ use super::Damaged;
 const MAX_PLAIN_BYTES: u64 = 256 << 20;
 
 /// A part that is not decompressed yet.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Part<'a> {
     plain_bytes: usize,
-    pub(super) compressed: &'a [u8],
+    pub(super) compressed: Cow<'a, [u8]>,
 }
 
 impl<'a> Part<'a> {
@@ -24,11 +26,17 @@ impl<'a> Part<'a> {
         }
         let (compressed, rest) = input.split_at_checked(bytes).ok_or(Damaged::Content)?;
         *input = rest;
-        Ok(Self { plain_bytes: usize::try_from(plain_bytes).map_err(|_| Damaged::Content)?, compressed })
+        let plain_bytes = usize::try_from(plain_bytes).map_err(|_| Damaged::Content)?;
+        Ok(Self { plain_bytes, compressed: compressed.into() })
     }
 
-    pub(super) fn decompress(self) -> Result<Vec<u8>, Damaged> {
-        let plain = zstd::bulk::decompress(self.compressed, self.plain_bytes).map_err(|_| Damaged::Content)?;
+    /// The same with its bytes in it.
+    pub(super) fn into_owned(self) -> Part<'static> {
+        Part { plain_bytes: self.plain_bytes, compressed: self.compressed.into_owned().into() }
+    }
+
+    pub(super) fn decompress(&self) -> Result<Vec<u8>, Damaged> {
+        let plain = zstd::bulk::decompress(&self.compressed, self.plain_bytes).map_err(|_| Damaged::Content)?;
         if plain.len() == self.plain_bytes { Ok(plain) } else { Err(Damaged::Content) }
     }
 }

@@ -18,15 +18,20 @@ const MAX_SLOTS: usize = 1 << 20;
 
 /// A block's series and slots.
 #[derive(Debug, Clone)]
-pub(super) struct Head {
+pub(super) struct Head<'a> {
     pub(super) series: Arc<[Series]>,
-    pub(super) slots: Vec<i64>,
+    slots: Part<'a>,
 }
 
-impl Head {
+impl<'a> Head<'a> {
+    /// The same with its bytes in it.
+    pub(super) fn into_owned(self) -> Head<'static> {
+        Head { series: self.series, slots: self.slots.into_owned() }
+    }
+
     /// Takes the head off the front of a payload.
     pub(super) fn take<const LANES: usize>(
-        payload: &mut &[u8],
+        payload: &mut &'a [u8],
         expected: u32,
         directories: &mut Directories,
     ) -> Result<Self, Damaged> {
@@ -38,8 +43,20 @@ impl Head {
             return Err(Damaged::Version);
         }
         *payload = rest;
-        let series = directories.read(Part::take(payload)?)?;
-        Ok(Self { series, slots: take_slots(payload)? })
+        let series = directories.read(&Part::take(payload)?)?;
+        Ok(Self { series, slots: Part::take(payload)? })
+    }
+
+    /// The times at which there is any value. Unpacking them is much of what reading a series costs.
+    pub(super) fn slots(&self) -> Result<Vec<i64>, Damaged> {
+        let plain = self.slots.decompress()?;
+        let mut rest = &plain[..];
+        let count = usize::try_from(take_varint(&mut rest)?).map_err(|_| Damaged::Content)?;
+        if count == 0 || count > MAX_SLOTS {
+            return Err(Damaged::Content);
+        }
+        let mut at = plain.len() - rest.len();
+        column::take(&plain, &mut at, count, &mut None)
     }
 
     /// Appends a head.
@@ -58,21 +75,11 @@ impl Head {
     }
 }
 
-pub(super) fn take_slots(input: &mut &[u8]) -> Result<Vec<i64>, Damaged> {
-    let plain = Part::take(input)?.decompress()?;
-    let mut rest = &plain[..];
-    let count = usize::try_from(take_varint(&mut rest)?).map_err(|_| Damaged::Content)?;
-    if count == 0 || count > MAX_SLOTS {
-        return Err(Damaged::Content);
-    }
-    let mut at = plain.len() - rest.len();
-    column::take(&plain, &mut at, count, &mut None)
-}
-
 /// A block that can be read series by series.
 #[derive(Debug)]
 pub struct Table<'a, const LANES: usize> {
-    pub(super) head: Head,
+    pub(super) series: Arc<[Series]>,
+    pub(super) slots: Vec<i64>,
     /// How many series each has, in order; `None` of those that are not at hand.
     pub(super) stripes: Vec<(usize, Option<Part<'a>>)>,
 }
@@ -91,13 +98,16 @@ impl<'a, const LANES: usize> Table<'a, LANES> {
             left = left.checked_sub(series).ok_or(Damaged::Content)?;
             stripes.push((series, Some(Part::take(&mut input)?)));
         }
-        if left == 0 { Ok(Self { head, stripes }) } else { Err(Damaged::Content) }
+        if left > 0 {
+            return Err(Damaged::Content);
+        }
+        Ok(Self { slots: head.slots()?, series: head.series, stripes })
     }
 
     /// The times at which there is any value.
     #[must_use]
     pub fn slots(&self) -> &[i64] {
-        &self.head.slots
+        &self.slots
     }
 
     /// The series that are `wanted`, with their cells.
@@ -117,7 +127,7 @@ impl<'a, const LANES: usize> Table<'a, LANES> {
         range_us: (i64, i64),
         wanted: impl Fn(&Series) -> bool,
     ) -> Result<Vec<(Series, Cells<LANES>)>, Damaged> {
-        let (mut found, mut rest) = (Vec::new(), &self.head.series[..]);
+        let (mut found, mut rest) = (Vec::new(), &self.series[..]);
         for (series, part) in &self.stripes {
             let (named, others) = rest.split_at_checked(*series).ok_or(Damaged::Content)?;
             rest = others;
@@ -126,14 +136,14 @@ impl<'a, const LANES: usize> Table<'a, LANES> {
             let mut reader = Reader::<LANES>::new(part.decompress()?);
             for series in &named[..=last] {
                 if wanted(series) {
-                    let cells = reader.take(&self.head.slots)?;
+                    let cells = reader.take(&self.slots)?;
                     match within(range_us, &cells) {
                         [] => {}
                         within if within.len() == cells.len() => found.push((series.clone(), cells)),
                         within => found.push((series.clone(), within.to_vec())),
                     }
                 } else {
-                    reader.skip(&self.head.slots)?;
+                    reader.skip(&self.slots)?;
                 }
             }
         }
@@ -170,7 +180,6 @@ pub struct Rows<'a, const LANES: usize> {
 
 impl<const LANES: usize> Rows<'_, LANES> {
     fn advance(&mut self) -> Result<Option<(Series, Cells<LANES>)>, Damaged> {
-        let head = &self.table.head;
         while self.series == self.end {
             let Some((series, part)) = self.table.stripes.get(self.stripe) else { return Ok(None) };
             self.stripe += 1;
@@ -180,10 +189,10 @@ impl<const LANES: usize> Rows<'_, LANES> {
                 None => self.series = self.end,
             }
         }
-        let series = head.series.get(self.series).ok_or(Damaged::Content)?;
+        let series = self.table.series.get(self.series).ok_or(Damaged::Content)?;
         let reader = self.reader.as_mut().ok_or(Damaged::Content)?;
         self.series += 1;
-        Ok(Some((series.clone(), reader.take(&head.slots)?)))
+        Ok(Some((series.clone(), reader.take(&self.table.slots)?)))
     }
 }
 

@@ -160,7 +160,7 @@ fn table_of_day<'a, const LANES: usize>(
         return Err(Damaged::Content);
     }
     let (table, damage) =
-        index.with(stripes.iter().map(|stripe| (stripe.stripe as usize, (&stripe.payload[..], stripe.checksum))));
+        index.with(stripes.iter().map(|stripe| (stripe.stripe as usize, (&stripe.payload[..], stripe.checksum))))?;
     damage.map_or(Ok(table), Err)
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use futures_util::future::try_join_all;
 use muster_shared::{
     id::{OrgId, ServerId},
     metric::Series,
@@ -48,7 +49,7 @@ impl History {
         resolution: Resolution,
         (from_us, to_us): (i64, i64),
         (directories, budget): (&mut Directories, &mut Budget),
-        wanted: impl Fn(&Series) -> bool,
+        wanted: impl Fn(&Series) -> bool + Clone + Send + 'static,
     ) -> Result<Vec<DayCells<LANES>>, Error> {
         let mut tries = 0;
         loop {
@@ -67,27 +68,32 @@ impl History {
             tries += 1;
             if stripes.len() == expected || tries == MAX_TRIES {
                 let range_us = (from_us, to_us);
-                return self.read_days(whose, (rows, indexes), &stripes, (range_us, budget), wanted).await;
+                return self.read_days(whose, (rows, indexes), stripes, (range_us, budget), wanted).await;
             }
             // A day was made anew between the two.
             metrics::counter!("muster_days_read_again_total").increment(1);
         }
     }
 
+    /// Unpacks days, as many at once as there are processors.
     async fn read_days<const LANES: usize>(
         &self,
         whose: (OrgId, ServerId),
         (rows, indexes): (Vec<DayRow>, Vec<Result<Index<LANES>, Damaged>>),
-        stripes: &[StripeRow],
+        stripes: Vec<StripeRow>,
         (range_us, budget): ((i64, i64), &mut Budget),
-        wanted: impl Fn(&Series) -> bool,
+        wanted: impl Fn(&Series) -> bool + Clone + Send + 'static,
     ) -> Result<Vec<DayCells<LANES>>, Error> {
-        let mut of_day: HashMap<i64, Vec<&StripeRow>> = HashMap::new();
-        stripes.iter().for_each(|stripe| of_day.entry(stripe.day_us).or_default().push(stripe));
+        let mut of_day: HashMap<i64, Vec<StripeRow>> = HashMap::new();
+        stripes.into_iter().for_each(|stripe| of_day.entry(stripe.day_us).or_default().push(stripe));
+        let unpacking = rows.iter().zip(indexes).map(|(row, index)| {
+            let (day_us, stripes) = (row.day_us, of_day.remove(&row.day_us).unwrap_or_default());
+            let wanted = wanted.clone();
+            self.unpacking.run(move || read_day((day_us, index), &stripes, range_us, wanted))
+        });
+        let unpacked = try_join_all(unpacking).await?;
         let mut days = Vec::with_capacity(rows.len());
-        for (row, index) in rows.iter().zip(indexes) {
-            let stripes = of_day.remove(&row.day_us).unwrap_or_default();
-            let (day, damage) = read_day((row.day_us, index), &stripes, range_us, &wanted);
+        for (row, (day, damage)) in rows.iter().zip(unpacked) {
             let kept: usize = day.found.iter().map(|(_, cells)| cells.len()).sum();
             budget.take(kept.max(day.read / UNUSED_FOR_ONE))?;
             if let Some(damage) = damage {
@@ -142,26 +148,22 @@ impl History {
 
 fn read_day<const LANES: usize>(
     (day_us, index): (i64, Result<Index<LANES>, Damaged>),
-    stripes: &[&StripeRow],
+    stripes: &[StripeRow],
     range_us: (i64, i64),
     wanted: impl Fn(&Series) -> bool,
 ) -> (DayCells<LANES>, Option<Damaged>) {
     let mut day = DayCells { day_us, hours: BTreeSet::new(), found: Vec::new(), read: 0, is_damaged: false };
-    let damage = match index {
-        Err(damage) => Some(damage),
-        Ok(index) => {
-            day.hours = hours_of(within(range_us, index.slots()));
-            let expected = index.stripes_with(&wanted).len();
-            let contents = stripes.iter().map(|row| (row.stripe as usize, (&row.payload[..], row.checksum)));
-            let (table, damage) = index.with(contents);
-            let missing = (stripes.len() < expected).then_some(Damaged::Content);
-            let read = table.select_within(range_us, &wanted);
-            let unread = read.as_ref().err().copied();
-            day.found = read.unwrap_or_default();
-            day.read = day.found.len() * table.slots().len();
-            damage.or(missing).or(unread)
-        }
-    };
+    let read = index.and_then(|index| {
+        let expected = index.stripes_with(&wanted).len();
+        let contents = stripes.iter().map(|row| (row.stripe as usize, (&row.payload[..], row.checksum)));
+        let (table, damage) = index.with(contents)?;
+        day.hours = hours_of(within(range_us, table.slots()));
+        let missing = (stripes.len() < expected).then_some(Damaged::Content);
+        day.found = table.select_within(range_us, &wanted)?;
+        day.read = day.found.len() * table.slots().len();
+        Ok(damage.or(missing))
+    });
+    let damage = read.unwrap_or_else(Some);
     day.is_damaged = damage.is_some();
     (day, damage)
 }

@@ -21,6 +21,7 @@ use super::{
     gathering::Gathering,
     seal::{DAY_US, WINDOW_US, day_of, merged, window_of},
     steps::{Bucket, HOUR_US, MAX_RATE_GAP_US, MINUTE_US, Steps},
+    unpacking::Unpacking,
 };
 use crate::{
     clock::Clock,
@@ -40,6 +41,7 @@ pub struct History {
     pub(super) store: Store,
     events: Events,
     pub(super) clock: Clock,
+    unpacking: Unpacking,
 }
 
 /// One question about one server.
@@ -55,7 +57,7 @@ impl History {
     /// The samples in `store`. `events` hears of what can't be read.
     #[must_use]
     pub fn new(store: Store, events: Events, clock: Clock) -> Self {
-        Self { store, events, clock }
+        Self { store, events, clock, unpacking: Unpacking::default() }
     }
 
     /// What the series that `selection` takes were in each of `steps`.
@@ -161,7 +163,7 @@ impl History {
                 found.extend(read.rows);
             }
         }
-        let (range_us, takes) = ((from_us, to_us), |series: &Series| selection.takes(series));
+        let (range_us, takes) = ((from_us, to_us), selection.taken());
         let reading = (&mut directories, budget);
         let days = self.days::<1>(whose, Resolution::Second, range_us, reading, takes).await?;
         let mut points: BTreeMap<Series, Points> = BTreeMap::new();
@@ -233,7 +235,7 @@ impl History {
         if resolution == Resolution::Minute {
             let selection = question.selection;
             let (range_us, reading) = ((from_us, to_us), (&mut question.directories, &mut *budget));
-            for day in self.days(whose, resolution, range_us, reading, |series| selection.takes(series)).await? {
+            for day in self.days(whose, resolution, range_us, reading, selection.taken()).await? {
                 rolled.add_day(day);
             }
         }
@@ -300,8 +302,7 @@ impl History {
             // After the hours: those that become a day meanwhile are seen in both.
             let range_us = (first.max(days.start), (last + WINDOW_US).min(days.end));
             let reading = (&mut question.directories, &mut *budget);
-            let takes = |series: &Series| selection.takes(series);
-            for day in self.days(whose, Resolution::Second, range_us, reading, takes).await? {
+            for day in self.days(whose, Resolution::Second, range_us, reading, selection.taken()).await? {
                 add_points(of_day.entry(day.day_us).or_default(), day.found);
             }
             for (window, points) in head.points.range(range_us.0..range_us.1) {

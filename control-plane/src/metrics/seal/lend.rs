@@ -63,9 +63,13 @@ async fn of_day<const LANES: usize>(
             let windows = windows.clone();
             computed(move || {
                 let contents = stripes.iter().map(|row| (row.stripe as usize, (&row.payload[..], row.checksum)));
-                let (table, damage) = index.with(contents);
-                let (hours, unread) = hours(table, &windows, WINDOW_US);
-                (hours, damage.or(missing).or(unread))
+                match index.with(contents) {
+                    Ok((table, damage)) => {
+                        let (hours, unread) = hours(table, &windows, WINDOW_US);
+                        (hours, damage.or(missing).or(unread))
+                    }
+                    Err(damage) => (BTreeMap::new(), Some(damage)),
+                }
             })
             .await?
         }

@@ -223,9 +223,13 @@ fn minutes_of(before: &BTreeMap<Series, Points>, points: &BTreeMap<Series, Point
             // Only what the first rate is made with.
             let _ = reader.read(series.kind, *point);
         }
+        let minute = |at_us: i64| at_us.div_euclid(MINUTE_US) * MINUTE_US;
         let mut minutes: BTreeMap<i64, Bucket> = BTreeMap::new();
-        for reading in points.iter().filter_map(|point| reader.read(series.kind, *point)) {
-            minutes.entry(reading.at_us.div_euclid(MINUTE_US) * MINUTE_US).or_default().take(&reading);
+        for points in points.chunk_by(|one, next| minute(one.0) == minute(next.0)) {
+            let bucket = reader.bucket(series.kind, points);
+            if bucket.weight > 0 {
+                minutes.entry(minute(points[0].0)).or_default().merge(&bucket);
+            }
         }
         let lanes = |(slot, bucket): (i64, Bucket)| (slot, rollup::to_lanes(series.kind, &bucket));
         (series.clone(), minutes.into_iter().map(lanes).collect())
