@@ -184,7 +184,7 @@ fn blocks(samples: &Samples, length: usize) -> Result<(Cost, usize)> {
         cost.bytes += block.payload.len();
         count += usize::try_from(block.samples)?;
         let started = Instant::now();
-        let read = block::select::<1>((&block.payload, block.checksum), &mut Directories::default(), |_| true)?;
+        let read = block::select::<1>((&block.payload, block.checksum), &Directories::default(), |_| true)?;
         cost.decode += started.elapsed();
         ensure!(
             read.into_iter().eq(table.into_iter().filter(|(_, cells)| !cells.is_empty())),
@@ -208,7 +208,7 @@ fn day(samples: &Samples) -> Result<(Cost, usize)> {
     let encode = started.elapsed();
     let bytes = day.index.payload.len() + day.stripes.iter().map(|stripe| stripe.payload.len()).sum::<usize>();
     let started = Instant::now();
-    let index = Index::<1>::read((&day.index.payload, day.index.checksum), &mut Directories::default())?;
+    let index = Index::<1>::read((&day.index.payload, day.index.checksum), &Directories::default())?;
     let stripes = day.stripes.iter().map(|stripe| (&stripe.payload[..], stripe.checksum)).enumerate();
     let (table, damage) = index.with(stripes)?;
     let read = table.select(|_| true)?;

@@ -64,7 +64,7 @@ pub async fn sealed(pool: &AnyPool, server_id: &str) -> Result<BTreeMap<Series, 
     for row in sqlx::query(blocks).bind(server_id).fetch_all(pool).await? {
         let (checksum, payload): (i64, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
         let content = (&payload[..], u32::try_from(checksum)?);
-        for (series, cells) in block::select::<1>(content, &mut Directories::default(), |_| true)? {
+        for (series, cells) in block::select::<1>(content, &Directories::default(), |_| true)? {
             let of_day = of_days.get(&series);
             let points = sealed.entry(series.clone()).or_default();
             for (at_us, [value]) in cells {
@@ -82,11 +82,11 @@ pub async fn sealed(pool: &AnyPool, server_id: &str) -> Result<BTreeMap<Series, 
 }
 
 async fn sealed_in_days(pool: &AnyPool, server_id: &str) -> Result<Vec<(Series, i64, i64)>> {
-    let (mut found, mut directories) = (Vec::new(), Directories::default());
+    let (mut found, directories) = (Vec::new(), Directories::default());
     let days = "SELECT day_us, checksum, payload FROM metric_days WHERE server_id = $1 AND resolution = 1";
     for row in sqlx::query(days).bind(server_id).fetch_all(pool).await? {
         let (day_us, checksum, payload): (i64, i64, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        let index = Index::<1>::read((&payload, u32::try_from(checksum)?), &mut directories)?;
+        let index = Index::<1>::read((&payload, u32::try_from(checksum)?), &directories)?;
         let stripes = "SELECT stripe, checksum, payload FROM metric_day_stripes \
                        WHERE server_id = $1 AND resolution = 1 AND day_us = $2";
         let mut contents = Vec::<(usize, Vec<u8>, u32)>::new();

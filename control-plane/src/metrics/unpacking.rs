@@ -11,16 +11,22 @@ use crate::error::Error;
 #[derive(Debug, Clone)]
 pub(super) struct Unpacking {
     turns: Arc<Semaphore>,
+    at_once: usize,
 }
 
 impl Default for Unpacking {
     fn default() -> Self {
-        let processors = available_parallelism().map_or(1, usize::from);
-        Self { turns: Arc::new(Semaphore::new(processors)) }
+        let at_once = available_parallelism().map_or(1, usize::from);
+        Self { turns: Arc::new(Semaphore::new(at_once)), at_once }
     }
 }
 
 impl Unpacking {
+    /// How many turns there are.
+    pub(super) fn at_once(&self) -> usize {
+        self.at_once
+    }
+
     /// What `work` answers, in its turn.
     ///
     /// # Errors
@@ -59,7 +65,7 @@ mod tests {
         });
         let done: Vec<_> = join_all(works).await.into_iter().map(|done| done.expect("done")).collect();
         assert_eq!(done, (0..100).collect::<Vec<_>>());
-        assert!(most.load(Ordering::SeqCst) <= available_parallelism().map_or(1, usize::from));
+        assert!(most.load(Ordering::SeqCst) <= unpacking.at_once());
         assert!(unpacking.run(|| panic!("on purpose")).await.is_err());
         assert_eq!(unpacking.run(|| 7).await.expect("its turn came back"), 7);
     }

@@ -92,7 +92,7 @@ impl<const LANES: usize> Index<LANES> {
     ///
     /// # Errors
     /// [`Damaged`].
-    pub fn read((mut payload, expected): (&[u8], u32), directories: &mut Directories) -> Result<Self, Damaged> {
+    pub fn read((mut payload, expected): (&[u8], u32), directories: &Directories) -> Result<Self, Damaged> {
         let head = Head::take::<LANES>(&mut payload, expected, directories)?;
         let count = take_varint(&mut payload)?;
         if count > MAX_STRIPES {
@@ -219,7 +219,7 @@ mod tests {
     }
 
     fn index(day: &EncodedDay) -> Index<1> {
-        Index::read((&day.index.payload, day.index.checksum), &mut Directories::default()).expect("whole")
+        Index::read((&day.index.payload, day.index.checksum), &Directories::default()).expect("whole")
     }
 
     #[test]
@@ -250,7 +250,7 @@ mod tests {
         assert_eq!((damage, hours.keys().copied().collect::<Vec<_>>()), (None, vec![hour_us]), "the other has nothing");
         let block = &hours[&hour_us];
         let read =
-            crate::metrics::block::select::<1>((&block.payload, block.checksum), &mut Directories::default(), |_| true);
+            crate::metrics::block::select::<1>((&block.payload, block.checksum), &Directories::default(), |_| true);
         let expected = cells
             .iter()
             .enumerate()
@@ -280,7 +280,7 @@ mod tests {
         let mut payload = day.index.payload.clone();
         for bit in 0..8 {
             payload[11] ^= 1 << bit;
-            let read = |expected| Index::<1>::read((&payload, expected), &mut Directories::default());
+            let read = |expected| Index::<1>::read((&payload, expected), &Directories::default());
             assert_eq!(read(day.index.checksum).err(), Some(Damaged::Checksum));
             // Even with a checksum that matches, as another program might have written it.
             drop(read(checksum(&payload)));
@@ -288,6 +288,6 @@ mod tests {
         let content = &day.stripes[0];
         let (_, damage) = index(&day).with([(99, (&content.payload[..], content.checksum))]).expect("whole");
         assert_eq!(damage, Some(Damaged::Content));
-        assert!(Index::<4>::read((&day.index.payload, day.index.checksum), &mut Directories::default()).is_err());
+        assert!(Index::<4>::read((&day.index.payload, day.index.checksum), &Directories::default()).is_err());
     }
 }

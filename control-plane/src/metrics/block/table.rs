@@ -33,7 +33,7 @@ impl<'a> Head<'a> {
     pub(super) fn take<const LANES: usize>(
         payload: &mut &'a [u8],
         expected: u32,
-        directories: &mut Directories,
+        directories: &Directories,
     ) -> Result<Self, Damaged> {
         if checksum(payload) != expected {
             return Err(Damaged::Checksum);
@@ -89,7 +89,7 @@ impl<'a, const LANES: usize> Table<'a, LANES> {
     ///
     /// # Errors
     /// [`Damaged`].
-    pub fn read((payload, expected): (&'a [u8], u32), directories: &mut Directories) -> Result<Self, Damaged> {
+    pub fn read((payload, expected): (&'a [u8], u32), directories: &Directories) -> Result<Self, Damaged> {
         let mut input = payload;
         let head = Head::take::<LANES>(&mut input, expected, directories)?;
         let (mut stripes, mut left) = (Vec::new(), head.series.len());

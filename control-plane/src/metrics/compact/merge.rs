@@ -104,14 +104,14 @@ fn attempt<J: Joined<LANES>, const LANES: usize>(
     day: Option<&(DayRow, Vec<StripeRow>)>,
     merged: &mut Merged,
 ) -> Result<(), Failed> {
-    let (mut directories, mut sources) = (Directories::default(), Vec::new());
+    let (directories, mut sources) = (Directories::default(), Vec::new());
     let (mut slots, mut own) = (Vec::new(), BTreeSet::new());
     merged.absorbed.clear();
     for block in blocks {
         if merged.damaged.iter().any(|(key, _)| *key == block.key) {
             continue;
         }
-        match Table::<LANES>::read((&block.payload, block.checksum), &mut directories) {
+        match Table::<LANES>::read((&block.payload, block.checksum), &directories) {
             Err(damage) => merged.damaged.push((block.key, damage)),
             Ok(table) => {
                 slots.extend_from_slice(table.slots());
@@ -125,7 +125,7 @@ fn attempt<J: Joined<LANES>, const LANES: usize>(
         return Ok(());
     }
     if let Some((row, stripes)) = day {
-        let table = table_of_day::<LANES>(row, stripes, &mut directories).map_err(|damage| (None, damage))?;
+        let table = table_of_day::<LANES>(row, stripes, &directories).map_err(|damage| (None, damage))?;
         slots.extend_from_slice(table.slots());
         sources.push(Source { key: None, rows: table.rows(), next: None });
     }
@@ -153,7 +153,7 @@ fn attempt<J: Joined<LANES>, const LANES: usize>(
 fn table_of_day<'a, const LANES: usize>(
     row: &DayRow,
     stripes: &'a [StripeRow],
-    directories: &mut Directories,
+    directories: &Directories,
 ) -> Result<Table<'a, LANES>, Damaged> {
     let index = Index::<LANES>::read((&row.payload, row.checksum), directories)?;
     if stripes.len() < index.stripes().len() {
@@ -234,7 +234,7 @@ mod tests {
     }
 
     fn read<const LANES: usize>((row, stripes): &(DayRow, Vec<StripeRow>)) -> BTreeMap<Series, Cells<LANES>> {
-        let table = table_of_day::<LANES>(row, stripes, &mut Directories::default()).expect("whole");
+        let table = table_of_day::<LANES>(row, stripes, &Directories::default()).expect("whole");
         table.select(|_| true).expect("whole").into_iter().collect()
     }
 
@@ -296,7 +296,7 @@ mod tests {
         let end = blocks[2].payload.len() - 3;
         blocks[2].payload[end] ^= 0xff;
         blocks[2].checksum = crate::metrics::block::checksum(&blocks[2].payload);
-        assert!(select::<1>((&blocks[2].payload, blocks[2].checksum), &mut Directories::default(), |_| true).is_err());
+        assert!(select::<1>((&blocks[2].payload, blocks[2].checksum), &Directories::default(), |_| true).is_err());
         let merged = merge::<Samples, 1>(&blocks, None);
         assert_eq!(merged.absorbed, [blocks[0].key]);
         let damaged: Vec<_> = merged.damaged.iter().map(|(key, _)| *key).collect();

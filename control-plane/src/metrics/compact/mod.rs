@@ -130,7 +130,7 @@ async fn with_stripes<const LANES: usize>(
     day: Option<DayRow>,
 ) -> Result<Option<(DayRow, Vec<StripeRow>)>, Error> {
     let Some(day) = day else { return Ok(None) };
-    let stripes = match Index::<LANES>::read((&day.payload, day.checksum), &mut Directories::default()) {
+    let stripes = match Index::<LANES>::read((&day.payload, day.checksum), &Directories::default()) {
         Ok(index) => history.every_stripe(whose, &day, &index).await?,
         // Merging finds the same.
         Err(_) => Vec::new(),

@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     metrics::{
         Budget,
-        block::{Cells, Damaged, Directories, day::Index},
+        block::{Cells, Damaged, day::Index},
         seal::{WINDOW_US, day_of, window_of},
     },
     store::{DayRow, Resolution, StripeRow, StripeRun},
@@ -48,7 +48,7 @@ impl History {
         whose: (OrgId, ServerId),
         resolution: Resolution,
         (from_us, to_us): (i64, i64),
-        (directories, budget): (&mut Directories, &mut Budget),
+        budget: &mut Budget,
         wanted: impl Fn(&Series) -> bool + Clone + Send + 'static,
     ) -> Result<Vec<DayCells<LANES>>, Error> {
         let mut tries = 0;
@@ -57,7 +57,7 @@ impl History {
             let mut indexes = Vec::with_capacity(rows.len());
             let mut runs = Vec::new();
             for row in &rows {
-                let index = Index::<LANES>::read((&row.payload, row.checksum), directories);
+                let index = Index::<LANES>::read((&row.payload, row.checksum), &self.directories);
                 if let Ok(index) = &index {
                     runs.extend(runs_of(row, &index.stripes_with(&wanted)));
                 }
@@ -123,9 +123,8 @@ impl History {
         (from_us, to_us): (i64, i64),
     ) -> Result<BTreeSet<i64>, Error> {
         let mut hours = self.store.block_windows(whose, Resolution::Second, (from_us, to_us)).await?;
-        let (range_us, mut directories) = ((from_us, to_us + WINDOW_US), Directories::default());
-        let reading = (&mut directories, &mut Budget::of(0));
-        for day in self.days::<1>(whose, Resolution::Second, range_us, reading, |_| false).await? {
+        let range_us = (from_us, to_us + WINDOW_US);
+        for day in self.days::<1>(whose, Resolution::Second, range_us, &mut Budget::of(0), |_| false).await? {
             hours.extend(day.hours);
         }
         Ok(hours)

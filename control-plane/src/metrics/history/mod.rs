@@ -2,6 +2,7 @@
 
 mod days;
 mod head;
+mod hours;
 
 pub(super) use self::{days::hours_of, head::HeadSamples};
 
@@ -17,7 +18,7 @@ use muster_shared::{
 
 use super::{
     Budget, Points, Selection,
-    block::{Cells, Damaged, Directories, Table, rollup},
+    block::{Cells, Damaged, Directories, rollup},
     gathering::Gathering,
     seal::{DAY_US, WINDOW_US, day_of, merged, window_of},
     steps::{Bucket, HOUR_US, MAX_RATE_GAP_US, MINUTE_US, Steps},
@@ -27,7 +28,7 @@ use crate::{
     clock::Clock,
     error::Error,
     events::{EventKind, Events},
-    store::{BlockKey, BlockRow, Resolution, Store, StoreError},
+    store::{BlockKey, Resolution, Store, StoreError},
 };
 
 /// How often a question is asked anew when what came late was added to roll-ups meanwhile.
@@ -42,6 +43,7 @@ pub struct History {
     events: Events,
     pub(super) clock: Clock,
     unpacking: Unpacking,
+    directories: Directories,
 }
 
 /// One question about one server.
@@ -49,7 +51,6 @@ struct Question<'a> {
     org: OrgId,
     server: ServerId,
     selection: &'a Selection,
-    directories: Directories,
     gathering: Gathering,
 }
 
@@ -57,7 +58,7 @@ impl History {
     /// The samples in `store`. `events` hears of what can't be read.
     #[must_use]
     pub fn new(store: Store, events: Events, clock: Clock) -> Self {
-        Self { store, events, clock, unpacking: Unpacking::default() }
+        Self { store, events, clock, unpacking: Unpacking::default(), directories: Directories::default() }
     }
 
     /// What the series that `selection` takes were in each of `steps`.
@@ -98,8 +99,7 @@ impl History {
         let (from_us, to_us) = steps.bounds_us();
         // Frames first: one that is sealed meanwhile is then read twice, and counts once.
         let head = self.head((org, server), selection, (from_us - MAX_RATE_GAP_US, to_us), budget).await?;
-        let mut question =
-            Question { org, server, selection, directories: Directories::default(), gathering: Gathering::new(steps) };
+        let mut question = Question { org, server, selection, gathering: Gathering::new(steps) };
         let mut rolled = BTreeSet::new();
         if let Some(resolution) = rolled_up(steps.step_us) {
             let is_exact = steps.step_us % (resolution.seconds() * 1_000_000) == 0;
@@ -155,19 +155,13 @@ impl History {
         (from_us, to_us): (i64, i64),
         budget: &mut Budget,
     ) -> Result<BTreeMap<Series, Points>, Error> {
-        let mut directories = Directories::default();
         let windows = (window_of(from_us), window_of(to_us - 1));
-        let mut found = Vec::new();
-        for block in self.store.blocks(whose, Resolution::Second, windows).await? {
-            if let Some(read) = self.read::<1>(whose, &block, (&mut directories, budget), selection).await? {
-                found.extend(read.rows);
-            }
-        }
+        let (hours, _) = self.hours::<1>(whose, Resolution::Second, windows, budget, selection).await?;
         let (range_us, takes) = ((from_us, to_us), selection.taken());
-        let reading = (&mut directories, budget);
-        let days = self.days::<1>(whose, Resolution::Second, range_us, reading, takes).await?;
+        let days = self.days::<1>(whose, Resolution::Second, range_us, budget, takes).await?;
         let mut points: BTreeMap<Series, Points> = BTreeMap::new();
-        for (series, cells) in found.into_iter().chain(days.into_iter().flat_map(|day| day.found)) {
+        let found = hours.into_iter().map(|hour| hour.found).chain(days.into_iter().map(|day| day.found));
+        for (series, cells) in found.flatten() {
             let cells = cells.into_iter().map(|(at_us, [value])| (at_us, value));
             points.entry(series).or_default().extend(cells.filter(|(at_us, _)| (from_us..to_us).contains(at_us)));
         }
@@ -193,26 +187,6 @@ impl History {
         matches!(is_new, Ok(true))
     }
 
-    /// What `selection` takes of an hour's block, or of a day's of hours; `None` of one that is damaged.
-    async fn read<const LANES: usize>(
-        &self,
-        whose: (OrgId, ServerId),
-        block: &BlockRow,
-        (directories, budget): (&mut Directories, &mut Budget),
-        selection: &Selection,
-    ) -> Result<Option<Read<LANES>>, Error> {
-        match Read::of(block, directories, selection) {
-            Ok(read) => {
-                read.rows.iter().try_for_each(|(_, cells)| budget.take(cells.len()))?;
-                Ok(Some(read))
-            }
-            Err(damage) => {
-                self.note_damaged(whose, block.key, damage).await;
-                Ok(None)
-            }
-        }
-    }
-
     /// Answers what it can from roll-ups; which hours those are.
     async fn rolled(
         &self,
@@ -224,18 +198,13 @@ impl History {
     ) -> Result<BTreeSet<i64>, Error> {
         let whose = (question.org, question.server);
         let place = if resolution == Resolution::Hour { day_of } else { window_of };
-        let mut rolled = Rolled::default();
-        for block in self.store.blocks(whose, resolution, (place(from_us), place(to_us - 1))).await? {
-            let reading = (&mut question.directories, &mut *budget);
-            match self.read(whose, &block, reading, question.selection).await? {
-                Some(read) => rolled.add_block(read),
-                None => drop(rolled.damaged.insert(block.key.window_us)),
-            }
-        }
+        let windows = (place(from_us), place(to_us - 1));
+        let (blocks, damaged) = self.hours(whose, resolution, windows, budget, question.selection).await?;
+        let mut rolled = Rolled { damaged, ..Rolled::default() };
+        blocks.into_iter().for_each(|block| rolled.add_block(block));
         if resolution == Resolution::Minute {
             let selection = question.selection;
-            let (range_us, reading) = ((from_us, to_us), (&mut question.directories, &mut *budget));
-            for day in self.days(whose, resolution, range_us, reading, selection.taken()).await? {
+            for day in self.days(whose, resolution, (from_us, to_us), budget, selection.taken()).await? {
                 rolled.add_day(day);
             }
         }
@@ -292,17 +261,14 @@ impl History {
             let mut of_day: BTreeMap<i64, BTreeMap<Series, Points>> = BTreeMap::new();
             if has_hours {
                 let windows = (first.max(days.start), last.min(days.end - WINDOW_US));
-                for block in self.store.blocks(whose, Resolution::Second, windows).await? {
-                    let reading = (&mut question.directories, &mut *budget);
-                    if let Some(read) = self.read(whose, &block, reading, selection).await? {
-                        add_points(of_day.entry(day_of(block.key.window_us)).or_default(), read.rows);
-                    }
+                let (hours, _) = self.hours::<1>(whose, Resolution::Second, windows, budget, selection).await?;
+                for hour in hours {
+                    add_points(of_day.entry(day_of(hour.window_us)).or_default(), hour.found);
                 }
             }
             // After the hours: those that become a day meanwhile are seen in both.
             let range_us = (first.max(days.start), (last + WINDOW_US).min(days.end));
-            let reading = (&mut question.directories, &mut *budget);
-            for day in self.days(whose, Resolution::Second, range_us, reading, selection.taken()).await? {
+            for day in self.days(whose, Resolution::Second, range_us, budget, selection.taken()).await? {
                 add_points(of_day.entry(day.day_us).or_default(), day.found);
             }
             for (window, points) in head.points.range(range_us.0..range_us.1) {
@@ -317,22 +283,6 @@ impl History {
             }
         }
         Ok(())
-    }
-}
-
-/// What was asked for of a block.
-#[derive(Debug)]
-struct Read<const LANES: usize> {
-    /// The hours that have any value, of whatever series.
-    hours: BTreeSet<i64>,
-    rows: Vec<(Series, Cells<LANES>)>,
-}
-
-impl<const LANES: usize> Read<LANES> {
-    fn of(block: &BlockRow, directories: &mut Directories, selection: &Selection) -> Result<Self, Damaged> {
-        let table = Table::read((&block.payload, block.checksum), directories)?;
-        let rows = table.select(|series| selection.takes(series))?;
-        Ok(Self { hours: hours_of(table.slots()), rows })
     }
 }
 
@@ -353,9 +303,9 @@ struct Found {
 }
 
 impl Rolled {
-    fn add_block(&mut self, read: Read<{ rollup::LANES }>) {
-        self.hours.extend(read.hours);
-        self.found.push(Found { hours: None, rows: read.rows });
+    fn add_block(&mut self, block: hours::HourCells<{ rollup::LANES }>) {
+        self.hours.extend(block.hours);
+        self.found.push(Found { hours: None, rows: block.found });
     }
 
     /// A day's hours count where there is no block of the hour itself, which is newer.

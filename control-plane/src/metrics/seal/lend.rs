@@ -54,8 +54,7 @@ async fn of_day<const LANES: usize>(
     row: DayRow,
     windows: BTreeSet<i64>,
 ) -> Result<(Lent, Option<Damaged>), Error> {
-    let mut directories = Directories::default();
-    let (lent, damage) = match Index::<LANES>::read((&row.payload, row.checksum), &mut directories) {
+    let (lent, damage) = match Index::<LANES>::read((&row.payload, row.checksum), &Directories::default()) {
         Err(damage) => (BTreeMap::new(), Some(damage)),
         Ok(index) => {
             let stripes = history.every_stripe(whose, &row, &index).await?;

@@ -124,13 +124,13 @@ impl Stored {
         wanted: impl Fn(&Series) -> bool,
     ) -> BTreeMap<Series, Cells<LANES>> {
         let mut found: BTreeMap<Series, Cells<LANES>> = BTreeMap::new();
-        let mut directories = Directories::default();
+        let directories = Directories::default();
         let place = (resolution, window_us);
         let readable = self.readable.get(&place).into_iter().flatten().map(|block| (&block.payload, block.checksum));
         let lent = self.lent.get(&place).into_iter().map(|hour| (&hour.payload, hour.checksum));
         for (payload, checksum) in readable.chain(lent) {
             // It was read a moment ago.
-            let read = select((payload, checksum), &mut directories, &wanted).unwrap_or_default();
+            let read = select((payload, checksum), &directories, &wanted).unwrap_or_default();
             for (series, cells) in read {
                 found.entry(series).or_default().extend(cells);
             }
@@ -140,7 +140,7 @@ impl Stored {
 }
 
 fn check(block: &BlockRow) -> Result<(), Damaged> {
-    let (content, directories) = ((&block.payload[..], block.checksum), &mut Directories::default());
+    let (content, directories) = ((&block.payload[..], block.checksum), &Directories::default());
     match block.key.resolution {
         Resolution::Second => select::<1>(content, directories, |_| true).map(drop),
         Resolution::Minute | Resolution::Hour => select::<{ rollup::LANES }>(content, directories, |_| true).map(drop),

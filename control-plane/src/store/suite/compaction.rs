@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     metrics::{
+        Budget,
         compact::{Compacted, GRACE_US, compact_due},
         seal::seal_due,
         steps::HOUR_US,
@@ -67,6 +68,30 @@ async fn days_answer_as_their_hours_did() {
         assert_eq!(world.compact_after(DUE + 24).await.days, 2, "the second day is over");
         assert!(world.blocks(Resolution::Second).await.is_empty());
         world.check(HOURS).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_told_more_than_may_be_read() {
+    on_each(|store| async move {
+        let world = sealed(store).await;
+        let (whose, all) = ((world.fleet.org, world.server), (START_US, START_US + HOURS * HOUR_US));
+        let samples: usize = world.known.values().map(std::collections::BTreeMap::len).sum();
+        let code = |samples: usize| {
+            let (history, selection) = (world.history.clone(), World::selection());
+            async move {
+                let read = history.samples(whose, &selection, all, &mut Budget::of(samples)).await;
+                read.err().map(|error| error.code)
+            }
+        };
+        for compacted in 0..2 {
+            assert_eq!(code(samples).await, None, "{compacted}");
+            assert_eq!(code(samples - 1).await, Some("range_too_long"), "{compacted}");
+            assert_eq!(code(0).await, Some("range_too_long"), "{compacted}");
+            world.compact_after(DUE + 24).await;
+        }
+        assert!(world.blocks(Resolution::Second).await.is_empty(), "days alone were read");
     })
     .await;
 }

@@ -1,0 +1,100 @@
+//! Hours as they are read: blocks by themselves, of single samples or of minutes, and those of a day's hours.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::try_join_all;
+use muster_shared::{
+    id::{OrgId, ServerId},
+    metric::Series,
+};
+
+use super::{History, days::hours_of};
+use crate::{
+    error::Error,
+    metrics::{
+        Budget, Selection,
+        block::{Cells, Damaged, Directories, Table},
+    },
+    store::{BlockKey, BlockRow, Resolution},
+};
+
+/// What was asked for of a block.
+#[derive(Debug)]
+pub(super) struct HourCells<const LANES: usize> {
+    pub(super) window_us: i64,
+    /// The hours that have any value, of whatever series.
+    pub(super) hours: BTreeSet<i64>,
+    pub(super) found: Vec<(Series, Cells<LANES>)>,
+}
+
+impl<const LANES: usize> HourCells<LANES> {
+    fn of(block: &BlockRow, directories: &Directories, wanted: impl Fn(&Series) -> bool) -> Result<Self, Damaged> {
+        let table = Table::read((&block.payload, block.checksum), directories)?;
+        let found = table.select(wanted)?;
+        Ok(Self { window_us: block.key.window_us, hours: hours_of(table.slots()), found })
+    }
+
+    fn count(&self) -> usize {
+        self.found.iter().map(|(_, cells)| cells.len()).sum()
+    }
+}
+
+type Outcome<const LANES: usize> = (BlockKey, Result<HourCells<LANES>, Damaged>);
+
+impl History {
+    /// What `selection` takes of the blocks of the windows from the first to the last, in order; and the windows of those that
+    /// can't be read.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](crate::error::ErrorKind::Invalid) for more than `budget`; [`Error`] when the store fails.
+    pub(super) async fn hours<const LANES: usize>(
+        &self,
+        whose: (OrgId, ServerId),
+        resolution: Resolution,
+        windows: (i64, i64),
+        budget: &mut Budget,
+        selection: &Selection,
+    ) -> Result<(Vec<HourCells<LANES>>, BTreeSet<i64>), Error> {
+        let mut blocks = self.store.blocks(whose, resolution, windows).await?;
+        let share = blocks.len().div_ceil(self.unpacking.at_once());
+        let mut shares = Vec::new();
+        while !blocks.is_empty() {
+            let others = blocks.split_off(share.min(blocks.len()));
+            let (these, wanted, left) = (std::mem::replace(&mut blocks, others), selection.taken(), budget.left());
+            let directories = self.directories.clone();
+            shares.push(self.unpacking.run(move || read_blocks((&these, &directories), wanted, Budget::of(left))));
+        }
+        let (mut read, mut damaged) = (Vec::new(), BTreeSet::new());
+        for (key, outcome) in try_join_all(shares).await?.into_iter().flatten() {
+            match outcome {
+                Ok(cells) => {
+                    budget.take(cells.count())?;
+                    read.push(cells);
+                }
+                Err(damage) => {
+                    self.note_damaged(whose, key, damage).await;
+                    damaged.insert(key.window_us);
+                }
+            }
+        }
+        Ok((read, damaged))
+    }
+}
+
+/// Reads blocks until there is more than `budget`, which is then exceeded by what was read.
+fn read_blocks<const LANES: usize>(
+    (blocks, directories): (&[BlockRow], &Directories),
+    wanted: impl Fn(&Series) -> bool,
+    mut budget: Budget,
+) -> Vec<Outcome<LANES>> {
+    let mut read = Vec::with_capacity(blocks.len());
+    for block in blocks {
+        let outcome = HourCells::of(block, directories, &wanted);
+        let is_enough = outcome.as_ref().is_ok_and(|cells| budget.take(cells.count()).is_err());
+        read.push((block.key, outcome));
+        if is_enough {
+            break;
+        }
+    }
+    read
+}
