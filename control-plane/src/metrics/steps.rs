@@ -197,9 +197,7 @@ impl Reader {
             }
         }
     }
-}
 
-impl Reader {
     /// What the next `points`, in order of time, say together.
     pub fn bucket(&mut self, kind: SeriesKind, points: &[(i64, i64)]) -> Bucket {
         let mut bucket = Bucket::default();

@@ -14,9 +14,21 @@ pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// A number that is small where `value` is near zero.
+#[must_use]
+pub fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)).cast_unsigned()
+}
+
+/// What [`zigzag`] made a number of.
+#[must_use]
+pub fn unzigzag(number: u64) -> i64 {
+    (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
+}
+
 /// Appends `value`, small where it is near zero.
 pub fn put_zigzag(out: &mut Vec<u8>, value: i64) {
-    put_varint(out, ((value << 1) ^ (value >> 63)) as u64);
+    put_varint(out, zigzag(value));
 }
 
 /// Appends the first of `values` and what each of the others adds to the one before. Sums wrap, so any value survives.
@@ -50,6 +62,5 @@ pub fn take_varint(input: &mut &[u8]) -> Result<u64, EndsEarly> {
 /// # Errors
 /// [`EndsEarly`].
 pub fn take_zigzag(input: &mut &[u8]) -> Result<i64, EndsEarly> {
-    let value = take_varint(input)?;
-    Ok((value >> 1) as i64 ^ -((value & 1) as i64))
+    take_varint(input).map(unzigzag)
 }

@@ -14,7 +14,7 @@
 //! The unit is what all deltas are multiples of, such as the bytes of a page. Flags 4 to 6 were written by the second version
 //! only.
 
-use muster_shared::metric::varint::{put_varint, put_zigzag, take_varint, take_zigzag};
+use muster_shared::metric::varint::{put_varint, put_zigzag, take_varint, take_zigzag, unzigzag, zigzag};
 
 use super::{Damaged, planes};
 
@@ -130,13 +130,13 @@ fn decode(input: &mut &[u8], count: usize) -> Result<Vec<i64>, Damaged> {
     match form {
         DELTAS | UNIT_DELTAS => {
             for number in numbers {
-                value = value.wrapping_add(unzigzag(*number).wrapping_mul(unit));
+                value = value.wrapping_add(unzigzag(number.cast_unsigned()).wrapping_mul(unit));
                 *number = value;
             }
         }
         DELTAS_OF_DELTAS | UNIT_DELTAS_OF_DELTAS => {
             for number in numbers {
-                step = step.wrapping_add(unzigzag(*number));
+                step = step.wrapping_add(unzigzag(number.cast_unsigned()));
                 value = value.wrapping_add(step.wrapping_mul(unit));
                 *number = value;
             }
@@ -220,14 +220,6 @@ fn each_delta(values: &[i64], unit: u64, mut tell: impl FnMut(i64, i64)) {
         tell(delta, delta.wrapping_sub(step));
         step = delta;
     }
-}
-
-fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)).cast_unsigned()
-}
-
-fn unzigzag(number: i64) -> i64 {
-    (number.cast_unsigned() >> 1).cast_signed() ^ -(number & 1)
 }
 
 #[cfg(test)]
