@@ -1,4 +1,8 @@
 //! Unpacking of what is stored, off the threads that serve.
+//!
+//! Whoever finds every turn taken waits, and is counted. Nobody is turned away: those who wait are the questions that the edge
+//! has let in, with at most eight days or a share of hours each, and all they hold is packed bytes. Who leaves loses nothing
+//! but their place.
 
 use std::{sync::Arc, thread::available_parallelism};
 
@@ -7,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::seal::computed;
 use crate::error::Error;
 
-/// Turns at unpacking: as many as there are processors, whoever asks. Others wait, and what waits holds packed bytes only.
+/// Turns at unpacking: as many as there are processors, whoever asks.
 #[derive(Debug, Clone)]
 pub(super) struct Unpacking {
     turns: Arc<Semaphore>,
@@ -32,7 +36,13 @@ impl Unpacking {
     /// # Errors
     /// [`Error`] when it panics.
     pub(super) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(Error::internal)?;
+        let turn = match Arc::clone(&self.turns).try_acquire_owned() {
+            Ok(turn) => turn,
+            Err(_) => {
+                metrics::counter!("muster_unpacking_waits_total").increment(1);
+                Arc::clone(&self.turns).acquire_owned().await.map_err(Error::internal)?
+            }
+        };
         // The turn ends with the work, which goes on where nobody waits for it any more.
         computed(move || {
             let _turn = turn;
