@@ -26,13 +26,13 @@ struct Source {
 
 impl Source {
     /// What comes before the first unit test module.
-    fn library(&self) -> &str {
+    fn outside_tests(&self) -> &str {
         self.text.split("#[cfg(test)]").next().unwrap_or_default()
     }
 
     /// Library lines without comments, numbered from 1.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.library().lines().enumerate().map(|(index, line)| (index + 1, line)).filter(|(_, line)| {
+        self.outside_tests().lines().enumerate().map(|(index, line)| (index + 1, line)).filter(|(_, line)| {
             let line = line.trim_start();
             !line.starts_with("//")
         })
