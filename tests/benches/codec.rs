@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use muster::metrics::block::{
-    self, Cells, Directories,
+    self, Cells, Directories, Room,
     day::{DayBuilder, Index},
 };
 use muster_shared::metric::{Series, varint::put_deltas};
@@ -210,7 +210,7 @@ fn day(samples: &Samples) -> Result<(Cost, usize)> {
     let started = Instant::now();
     let index = Index::<1>::read((&day.index.payload, day.index.checksum), &Directories::default())?;
     let stripes = day.stripes.iter().map(|stripe| (&stripe.payload[..], stripe.checksum)).enumerate();
-    let (table, damage) = index.with(stripes)?;
+    let (table, damage) = index.with(stripes, &mut Room::default())?;
     let read = table.select(|_| true)?;
     let decode = started.elapsed();
     ensure!(damage.is_none(), "a day is damaged");

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result, ensure};
 use muster::metrics::{
     Declarations,
-    block::{self, Directories, day::Index},
+    block::{self, Directories, Room, day::Index},
 };
 use muster_shared::{
     metric::{self, Series, SeriesId},
@@ -95,8 +95,8 @@ async fn sealed_in_days(pool: &AnyPool, server_id: &str) -> Result<Vec<(Series, 
             contents.push((usize::try_from(stripe)?, row.try_get(2)?, u32::try_from(checksum)?));
         }
         ensure!(contents.len() == index.stripes().len(), "the day {day_us} of {server_id} has other stripes");
-        let (table, damage) =
-            index.with(contents.iter().map(|(stripe, payload, checksum)| (*stripe, (&payload[..], *checksum))))?;
+        let stripes = contents.iter().map(|(stripe, payload, checksum)| (*stripe, (&payload[..], *checksum)));
+        let (table, damage) = index.with(stripes, &mut Room::default())?;
         ensure!(damage.is_none(), "the day {day_us} of {server_id}: {damage:?}");
         for row in table.rows() {
             let (series, cells) = row?;

@@ -86,10 +86,10 @@ impl Steps {
         self.to_us.div_euclid(self.step_us)
     }
 
-    /// How many steps there are; at least one.
+    /// How many steps there are.
     #[must_use]
     pub fn count(self) -> usize {
-        usize::try_from(self.last() - self.first() + 1).unwrap_or(1)
+        usize::try_from(self.last() - self.first() + 1).unwrap_or(0)
     }
 
     /// When the steps begin.
@@ -101,6 +101,12 @@ impl Steps {
     #[must_use]
     pub fn bounds_us(self) -> (i64, i64) {
         (self.first() * self.step_us, (self.last() + 1) * self.step_us)
+    }
+
+    /// Those of the steps that `time` is in.
+    #[must_use]
+    pub fn part(self, time: &Range<i64>) -> Self {
+        Self { from_us: self.from_us.max(time.start), to_us: self.to_us.min(time.end - 1), ..self }
     }
 
     /// From when to before when the step that `at_us` is in lasts.

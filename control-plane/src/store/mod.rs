@@ -237,6 +237,8 @@ fn sqlite_pool(connections: u32, pragmas: &'static str) -> AnyPoolOptions {
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .idle_timeout(None)
         .max_lifetime(None)
+        // There is nobody at the other end who could have hung up, and asking takes as long as most questions do.
+        .test_before_acquire(false)
         .after_connect(move |connection, _| {
             Box::pin(async move {
                 sqlx::raw_sql(pragmas).execute(connection).await?;

@@ -14,9 +14,13 @@
 //! The unit is what all deltas are multiples of, such as the bytes of a page. Flags 4 to 6 were written by the second version
 //! only.
 
-use muster_shared::metric::varint::{put_varint, put_zigzag, take_varint, take_zigzag, unzigzag, zigzag};
+use muster_shared::metric::varint::{put_varint, put_zigzag, zigzag};
 
-use super::{Damaged, planes};
+use super::{
+    Damaged,
+    cursor::Cursor,
+    planes::{self, Planes},
+};
 
 const CONSTANT: u8 = 0;
 const DELTAS: u8 = 1;
@@ -31,11 +35,70 @@ const PLANES_OF_VALUES: u8 = VALUES + PLANES;
 const PLANES_OF_DELTAS: u8 = UNIT_DELTAS + PLANES;
 const PLANES_OF_DELTAS_OF_DELTAS: u8 = UNIT_DELTAS_OF_DELTAS + PLANES;
 
+/// Values unpacked at once: they and what is made of them stay in the processor's nearest cache.
+pub(super) const CHUNK: usize = 1_024;
+
+/// What a column's numbers say of its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Constant,
+    Values,
+    Deltas,
+    DeltasOfDeltas,
+}
+
+impl Form {
+    /// How many numbers `count` values have.
+    pub(super) fn numbers(self, count: usize) -> usize {
+        match self {
+            Self::Constant => 0,
+            Self::Values => count,
+            Self::Deltas | Self::DeltasOfDeltas => count.saturating_sub(1),
+        }
+    }
+
+    /// Whether the first value stands for itself.
+    pub(super) fn begins_with_a_value(self) -> bool {
+        self.numbers(1) == 0
+    }
+}
+
+/// What a column's flag says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) form: Form,
+    pub(super) has_unit: bool,
+    pub(super) in_planes: bool,
+}
+
+impl Layout {
+    /// Takes a flag off the front of `input`.
+    pub(super) fn take(input: &mut &[u8]) -> Result<Self, Damaged> {
+        let (flag, rest) = input.split_first().ok_or(Damaged::Content)?;
+        *input = rest;
+        let form = match *flag {
+            CONSTANT => Form::Constant,
+            VALUES | PLANES_OF_VALUES => Form::Values,
+            DELTAS | UNIT_DELTAS | PLANES_OF_DELTAS => Form::Deltas,
+            DELTAS_OF_DELTAS | UNIT_DELTAS_OF_DELTAS | PLANES_OF_DELTAS_OF_DELTAS => Form::DeltasOfDeltas,
+            _ => return Err(Damaged::Content),
+        };
+        Ok(Self { form, has_unit: *flag >= VALUES, in_planes: *flag >= PLANES_OF_VALUES })
+    }
+}
+
 /// Where a column that others refer to is, and how many values it has.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     at: usize,
     count: usize,
+}
+
+impl Place {
+    /// From the column's flag on.
+    pub(super) fn of<'a>(&self, plain: &'a [u8]) -> &'a [u8] {
+        plain.get(self.at..).unwrap_or_default()
+    }
 }
 
 /// Appends `values`, in whichever form compresses best. `before` is what the row before has in this column. Nothing for none.
@@ -89,91 +152,28 @@ impl Forms {
     }
 }
 
-/// Takes `count` values, at least one, from `at` in `plain`, and moves on. `known` is where the row before has this column.
-pub(super) fn take(plain: &[u8], at: &mut usize, count: usize, known: &mut Option<Place>) -> Result<Vec<i64>, Damaged> {
-    let is_as_before = *plain.get(*at).ok_or(Damaged::Content)? == AS_BEFORE;
-    let place = if is_as_before { skip(plain, at, count, known)? } else { Place { at: *at, count } };
-    let mut input = &plain[place.at..];
-    let values = decode(&mut input, count)?;
-    if !is_as_before {
-        *at = plain.len() - input.len();
-        *known = Some(place);
-    }
-    Ok(values)
-}
-
-fn decode(input: &mut &[u8], count: usize) -> Result<Vec<i64>, Damaged> {
-    let (flag, rest) = input.split_first().ok_or(Damaged::Content)?;
-    *input = rest;
-    let unit = if *flag >= VALUES { take_varint(input)?.cast_signed() } else { 1 };
-    let first = take_zigzag(input)?;
-    if *flag == CONSTANT {
-        return Ok(vec![first; count]);
-    }
-    // A value takes a byte at least, however many are said to be there.
-    if input.len() + 1 < count {
-        return Err(Damaged::Content);
-    }
-    let is_planes = *flag >= PLANES_OF_VALUES;
-    let form = if is_planes { flag - PLANES } else { *flag };
-    // Numbers first, and what they say then: each of the two loops keeps all it needs in registers.
-    let mut values = vec![0; count];
-    let numbers = if form == VALUES { &mut values[..] } else { &mut values[1..] };
-    if is_planes {
-        planes::take(input, numbers)?;
-    } else {
-        for number in &mut *numbers {
-            *number = take_varint(input)?.cast_signed();
-        }
-    }
-    let (mut value, mut step) = (first, 0i64);
-    match form {
-        DELTAS | UNIT_DELTAS => {
-            for number in numbers {
-                value = value.wrapping_add(unzigzag(number.cast_unsigned()).wrapping_mul(unit));
-                *number = value;
-            }
-        }
-        DELTAS_OF_DELTAS | UNIT_DELTAS_OF_DELTAS => {
-            for number in numbers {
-                step = step.wrapping_add(unzigzag(number.cast_unsigned()));
-                value = value.wrapping_add(step.wrapping_mul(unit));
-                *number = value;
-            }
-        }
-        VALUES => numbers.iter_mut().for_each(|number| *number = first.wrapping_add(number.wrapping_mul(unit))),
-        _ => return Err(Damaged::Content),
-    }
-    if form != VALUES {
-        values[0] = first;
-    }
-    Ok(values)
+/// Takes `values`, at least one, from `at` in `plain`, and moves on. `known` is where the row before has this column.
+pub(super) fn take(plain: &[u8], at: &mut usize, known: &mut Option<Place>, values: &mut [i64]) -> Result<(), Damaged> {
+    let mut cursor = Cursor::open(plain, at, values.len(), known)?;
+    values.chunks_mut(CHUNK).try_for_each(|values| cursor.next(values))
 }
 
 /// Passes over a column of `count` values; where its values are.
 pub(super) fn skip(plain: &[u8], at: &mut usize, count: usize, known: &mut Option<Place>) -> Result<Place, Damaged> {
     let begin = *at;
-    let flag = *plain.get(begin).ok_or(Damaged::Content)?;
-    let mut in_planes = None;
-    let numbers = match flag {
-        CONSTANT => 1,
-        DELTAS | DELTAS_OF_DELTAS => count,
-        AS_BEFORE => {
-            *at = begin + 1;
-            return known.filter(|place| place.count == count).ok_or(Damaged::Content);
-        }
-        VALUES => count + 2,
-        UNIT_DELTAS | UNIT_DELTAS_OF_DELTAS => count + 1,
-        PLANES_OF_VALUES | PLANES_OF_DELTAS | PLANES_OF_DELTAS_OF_DELTAS => {
-            in_planes = Some(if flag == PLANES_OF_VALUES { count } else { count - 1 });
-            2
-        }
-        _ => return Err(Damaged::Content),
-    };
-    *at = begin + 1 + length_of(&plain[begin + 1..], numbers)?;
-    if let Some(numbers) = in_planes {
-        *at += planes::skip(&plain[*at..], numbers)?;
+    let mut input = plain.get(begin..).ok_or(Damaged::Content)?;
+    if input.first() == Some(&AS_BEFORE) {
+        *at = begin + 1;
+        return known.filter(|place| place.count == count).ok_or(Damaged::Content);
     }
+    let layout = Layout::take(&mut input)?;
+    let (own, numbers) = (1 + usize::from(layout.has_unit), layout.form.numbers(count));
+    let varints = if layout.in_planes { own } else { own + numbers };
+    input = &input[length_of(input, varints)?..];
+    if layout.in_planes {
+        Planes::take(&mut input, numbers)?;
+    }
+    *at = plain.len() - input.len();
     let place = Place { at: begin, count };
     *known = Some(place);
     Ok(place)
@@ -231,7 +231,12 @@ mod tests {
 
     fn taken(plain: &[u8], counts: &[usize]) -> Vec<Vec<i64>> {
         let (mut at, mut known) = (0, None);
-        let columns = counts.iter().map(|count| take(plain, &mut at, *count, &mut known).expect("whole")).collect();
+        let mut take = |count: &usize| {
+            let mut values = vec![0; *count];
+            take(plain, &mut at, &mut known, &mut values).expect("whole");
+            values
+        };
+        let columns = counts.iter().map(&mut take).collect();
         assert_eq!(at, plain.len());
         columns
     }
@@ -256,6 +261,20 @@ mod tests {
             }
             let counts: Vec<_> = columns.iter().map(Vec::len).collect();
             prop_assert_eq!(taken(&plain, &counts), columns);
+        }
+
+        #[test]
+        fn values_are_the_same_however_many_are_read_at_once(values in values(), parts in prop::collection::vec(0usize..90, 0..9)) {
+            let mut plain = Vec::new();
+            put(&mut plain, &values, &[]);
+            let mut cursor = Cursor::open(&plain, &mut 0, values.len(), &mut None).expect("whole");
+            let mut read = Vec::new();
+            for part in parts.into_iter().chain([values.len()]) {
+                let mut some = vec![0; part.min(values.len() - read.len())];
+                cursor.next(&mut some).expect("whole");
+                read.extend(some);
+            }
+            prop_assert_eq!(read, values);
         }
 
         #[test]
@@ -301,9 +320,12 @@ mod tests {
 
     #[test]
     fn a_column_as_before_needs_one() {
-        assert_eq!(take(&[AS_BEFORE], &mut 0, 3, &mut None), Err(Damaged::Content));
+        let taken = |plain: &[u8], mut at, mut known, mut values: Vec<i64>| {
+            take(plain, &mut at, &mut known, &mut values).map(|()| values)
+        };
+        assert_eq!(taken(&[AS_BEFORE], 0, None, vec![0; 3]), Err(Damaged::Content));
         let known = Some(Place { at: 0, count: 2 });
-        assert_eq!(take(&[CONSTANT, 2, AS_BEFORE], &mut 2, 3, &mut known.clone()), Err(Damaged::Content));
-        assert_eq!(take(&[CONSTANT, 2, AS_BEFORE], &mut 2, 2, &mut known.clone()), Ok(vec![1, 1]));
+        assert_eq!(taken(&[CONSTANT, 2, AS_BEFORE], 2, known, vec![0; 3]), Err(Damaged::Content));
+        assert_eq!(taken(&[CONSTANT, 2, AS_BEFORE], 2, known, vec![0; 2]), Ok(vec![1, 1]));
     }
 }

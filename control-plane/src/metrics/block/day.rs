@@ -15,7 +15,7 @@ use muster_shared::metric::{
 };
 
 use super::{
-    Damaged, Directories, Encoded, checksum, manner_of_hours,
+    Damaged, Directories, Encoded, Room, checksum, manner_of_hours,
     part::Part,
     stripe::Manner,
     stripe_bytes,
@@ -133,6 +133,7 @@ impl<const LANES: usize> Index<LANES> {
     pub fn with<'a>(
         self,
         stripes: impl IntoIterator<Item = (usize, (&'a [u8], u32))>,
+        room: &mut Room,
     ) -> Result<(Table<'a, LANES>, Option<Damaged>), Damaged> {
         let mut all: Vec<_> = self.stripes.iter().map(|series| (*series, None)).collect();
         let mut damage = None;
@@ -143,7 +144,7 @@ impl<const LANES: usize> Index<LANES> {
                 (Err(damaged), _) => damage = damage.or(Some(damaged)),
             }
         }
-        let slots = self.head.slots()?;
+        let slots = self.head.slots(room)?;
         Ok((Table { series: self.head.series, slots, stripes: all }, damage))
     }
 }
@@ -233,7 +234,8 @@ mod tests {
             let wanted = |one: &Series| *one == series(number);
             let [stripe] = index.stripes_with(wanted)[..] else { panic!("in one stripe") };
             let (content, others) = (&day.stripes[stripe], day.stripes.len() - 1);
-            let (table, damage) = index.with([(stripe, (&content.payload[..], content.checksum))]).expect("whole");
+            let (table, damage) =
+                index.with([(stripe, (&content.payload[..], content.checksum))], &mut Room::default()).expect("whole");
             assert_eq!(table.slots(), slots);
             assert_eq!((damage, table.stripes.iter().filter(|(_, part)| part.is_none()).count()), (None, others));
             assert_eq!(table.select(wanted), Ok(vec![(series(number), cells.clone())]));
@@ -245,7 +247,7 @@ mod tests {
         let (slots, cells) = day(7);
         let (day, hour_us) = (encoded(&slots, &cells), 3_600_000_000);
         let stripes = day.stripes.iter().map(|stripe| (&stripe.payload[..], stripe.checksum)).enumerate();
-        let (table, _) = index(&day).with(stripes).expect("whole");
+        let (table, _) = index(&day).with(stripes, &mut Room::default()).expect("whole");
         let (hours, damage) = hours(table, &BTreeSet::from([hour_us, 20 * hour_us]), hour_us);
         assert_eq!((damage, hours.keys().copied().collect::<Vec<_>>()), (None, vec![hour_us]), "the other has nothing");
         let block = &hours[&hour_us];
@@ -266,7 +268,7 @@ mod tests {
         day.stripes[2].payload[middle] ^= 4;
         let lost = index(&day).stripes[2];
         let stripes = day.stripes.iter().map(|stripe| (&stripe.payload[..], stripe.checksum)).enumerate();
-        let (table, damage) = index(&day).with(stripes).expect("whole");
+        let (table, damage) = index(&day).with(stripes, &mut Room::default()).expect("whole");
         assert_eq!(damage, Some(Damaged::Checksum));
         let read: Vec<_> = table.rows().collect::<Result<_, _>>().expect("whole");
         assert_eq!(read.len(), cells.len() - lost);
@@ -286,7 +288,8 @@ mod tests {
             drop(read(checksum(&payload)));
         }
         let content = &day.stripes[0];
-        let (_, damage) = index(&day).with([(99, (&content.payload[..], content.checksum))]).expect("whole");
+        let (_, damage) =
+            index(&day).with([(99, (&content.payload[..], content.checksum))], &mut Room::default()).expect("whole");
         assert_eq!(damage, Some(Damaged::Content));
         assert!(Index::<4>::read((&day.index.payload, day.index.checksum), &Directories::default()).is_err());
     }

@@ -7,7 +7,7 @@ use std::{
 
 use muster_shared::metric::Series;
 
-use super::{Damaged, part::Part};
+use super::{Damaged, Room, part::Part};
 
 /// Most series held in all, some 700 bytes each: lists of the largest hosts, or of fifty usual ones.
 const MAX_HELD: usize = 20_000;
@@ -30,7 +30,8 @@ impl Directories {
         if let Some(known) = self.lists().read.get(&*part.compressed) {
             return Ok(Arc::clone(known));
         }
-        let list: Vec<Series> = serde_json::from_slice(&part.decompress()?).map_err(|_| Damaged::Content)?;
+        let list: Vec<Series> =
+            serde_json::from_slice(&part.decompress(&mut Room::default())?).map_err(|_| Damaged::Content)?;
         let list: Arc<[Series]> = list.into();
         self.lists().hold(part.compressed.to_vec(), &list);
         Ok(list)

@@ -13,15 +13,18 @@
 //! Raw samples have one lane, their integer; roll-ups have four: see [`rollup`]. Versions 1 and 2 knew fewer forms of columns.
 
 mod column;
+mod cursor;
 pub mod day;
 mod directory;
 mod part;
 mod planes;
 pub mod rollup;
+mod room;
 mod stripe;
 mod table;
 
 pub use directory::Directories;
+pub use room::Room;
 pub use table::{Rows, Table};
 
 use std::collections::BTreeMap;
@@ -114,7 +117,7 @@ pub fn select<const LANES: usize>(
     directories: &Directories,
     wanted: impl Fn(&Series) -> bool,
 ) -> Result<Vec<(Series, Cells<LANES>)>, Damaged> {
-    Table::read(content, directories)?.select(wanted)
+    Table::read(content, directories, &mut Room::default())?.select(wanted)
 }
 
 #[cfg(test)]
@@ -147,7 +150,8 @@ mod tests {
             let read = select::<2>((&block.payload, block.checksum), &Directories::default(), wanted).expect("whole");
             let expected: Vec<_> = kept.clone().into_iter().filter(|(one, _)| wanted(one)).collect();
             prop_assert_eq!(read, expected);
-            let table = Table::<2>::read((&block.payload, block.checksum), &Directories::default()).expect("whole");
+            let content = (&block.payload[..], block.checksum);
+            let table = Table::<2>::read(content, &Directories::default(), &mut Room::default()).expect("whole");
             prop_assert_eq!((table.slots().first(), table.slots().last()), (Some(&block.first_us), Some(&block.last_us)));
             let mut rows = table.rows();
             for (series, cells) in kept {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use muster_shared::metric::varint::{put_varint, take_varint};
 
-use super::Damaged;
+use super::{Damaged, Room};
 
 /// Largest part, decompressed, in bytes: nothing written here comes near.
 const MAX_PLAIN_BYTES: u64 = 256 << 20;
@@ -35,9 +35,9 @@ impl<'a> Part<'a> {
         Part { plain_bytes: self.plain_bytes, compressed: self.compressed.into_owned().into() }
     }
 
-    pub(super) fn decompress(&self) -> Result<Vec<u8>, Damaged> {
-        let plain = zstd::bulk::decompress(&self.compressed, self.plain_bytes).map_err(|_| Damaged::Content)?;
-        if plain.len() == self.plain_bytes { Ok(plain) } else { Err(Damaged::Content) }
+    /// In `room`'s.
+    pub(super) fn decompress(&self, room: &mut Room) -> Result<Vec<u8>, Damaged> {
+        room.decompress(&self.compressed, self.plain_bytes)
     }
 }
 

@@ -44,28 +44,37 @@ fn width_of(number: u64) -> usize {
     MAX_WIDTH - number.leading_zeros() as usize / 8
 }
 
-/// Takes as many `numbers`, which are zero, off the front of `input` as there are places for.
-pub(super) fn take(input: &mut &[u8], numbers: &mut [i64]) -> Result<(), Damaged> {
-    let (planes, rest) = split(input, numbers.len())?;
-    for (plane, bytes) in planes.chunks_exact(numbers.len().max(1)).enumerate() {
-        numbers.iter_mut().zip(bytes).for_each(|(number, byte)| *number |= i64::from(*byte) << (8 * plane));
-    }
-    *input = rest;
-    Ok(())
+/// Numbers as they lie in planes, to be read from any of them on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Planes<'a> {
+    bytes: &'a [u8],
+    count: usize,
 }
 
-/// How many bytes `count` numbers have at the front of `input`.
-pub(super) fn skip(input: &[u8], count: usize) -> Result<usize, Damaged> {
-    split(input, count).map(|(_, rest)| input.len() - rest.len())
-}
-
-fn split(input: &[u8], count: usize) -> Result<(&[u8], &[u8]), Damaged> {
-    let (width, rest) = input.split_first().ok_or(Damaged::Content)?;
-    let width = usize::from(*width);
-    if width > MAX_WIDTH {
-        return Err(Damaged::Content);
+impl<'a> Planes<'a> {
+    /// Takes the planes of `count` numbers off the front of `input`.
+    pub(super) fn take(input: &mut &'a [u8], count: usize) -> Result<Self, Damaged> {
+        let (width, rest) = input.split_first().ok_or(Damaged::Content)?;
+        let width = usize::from(*width);
+        if width > MAX_WIDTH {
+            return Err(Damaged::Content);
+        }
+        let bytes = count.checked_mul(width).ok_or(Damaged::Content)?;
+        let (bytes, rest) = rest.split_at_checked(bytes).ok_or(Damaged::Content)?;
+        *input = rest;
+        Ok(Self { bytes, count })
     }
-    count.checked_mul(width).and_then(|bytes| rest.split_at_checked(bytes)).ok_or(Damaged::Content)
+
+    /// Sets `numbers` to those from the `from`th on. There are as many.
+    pub(super) fn copy(&self, from: usize, numbers: &mut [i64]) {
+        numbers.fill(0);
+        for (plane, bytes) in self.bytes.chunks_exact(self.count.max(1)).enumerate() {
+            numbers
+                .iter_mut()
+                .zip(&bytes[from..])
+                .for_each(|(number, byte)| *number |= i64::from(*byte) << (8 * plane));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -76,26 +85,32 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_put_is_taken(
+        fn whatever_is_put_is_taken_from_anywhere_on(
             numbers in prop::collection::vec(any::<u64>(), 0..40),
             bits in 0u32..64,
+            from in 0usize..40,
         ) {
             let numbers: Vec<u64> = numbers.into_iter().map(|number| number >> bits).collect();
             let mut plain = Vec::new();
             put(&mut plain, &numbers);
             plain.extend([7, 7]);
-            prop_assert_eq!(skip(&plain, numbers.len()), Ok(plain.len() - 2));
-            let (mut input, mut taken) = (&plain[..], vec![0; numbers.len()]);
-            take(&mut input, &mut taken).expect("whole");
+            let mut input = &plain[..];
+            let planes = Planes::take(&mut input, numbers.len()).expect("whole");
+            prop_assert_eq!(input, [7, 7]);
+            let from = from.min(numbers.len());
+            let mut taken = vec![-1; numbers.len() - from];
+            planes.copy(from, &mut taken);
             let numbers: Vec<_> = numbers.into_iter().map(u64::cast_signed).collect();
-            prop_assert_eq!((taken, input), (numbers, &[7u8, 7][..]));
+            prop_assert_eq!(taken, &numbers[from..]);
         }
 
         #[test]
         fn whatever_is_there_is_taken_or_refused(plain in prop::collection::vec(0u8..12, 0..40), count in 0usize..20) {
             let mut input = &plain[..];
-            let taken = take(&mut input, &mut vec![0; count]);
-            prop_assert_eq!(taken.map(|()| plain.len() - input.len()), skip(&plain, count));
+            match Planes::take(&mut input, count) {
+                Ok(planes) => planes.copy(0, &mut vec![0; count]),
+                Err(damage) => prop_assert_eq!((damage, input), (Damaged::Content, &plain[..])),
+            }
         }
     }
 
@@ -116,7 +131,8 @@ mod tests {
             plain.len() / 2
         };
         assert_eq!([0, 1, 255, 256, 65_536, u64::MAX].map(size), [0, 1, 1, 2, 3, 8]);
-        assert_eq!(take(&mut &[9, 0, 0][..], &mut [0; 2]), Err(Damaged::Content));
-        assert_eq!(take(&mut &[2, 1, 1, 1][..], &mut [0; 2]), Err(Damaged::Content));
+        for short in [&[9, 0, 0][..], &[2, 1, 1, 1][..]] {
+            assert_eq!(Planes::take(&mut &*short, 2).map(drop), Err(Damaged::Content));
+        }
     }
 }

@@ -10,7 +10,8 @@ use muster_shared::metric::varint::{put_varint, take_varint};
 
 use super::{
     Cells, Damaged,
-    column::{self, Place},
+    column::{self, CHUNK, Place},
+    cursor::Cursor,
     part,
 };
 
@@ -92,12 +93,18 @@ impl<const LANES: usize> Reader<LANES> {
         Self { plain, at: 0, known: [None; LANES] }
     }
 
+    /// The rows' bytes, to be used again.
+    pub(super) fn into_plain(self) -> Vec<u8> {
+        self.plain
+    }
+
     /// The next row's cells.
     pub(super) fn take(&mut self, slots: &[i64]) -> Result<Cells<LANES>, Damaged> {
         let mut cells = Cells::<LANES>::with_capacity(slots.len());
         self.presence(slots, |present| cells.extend(present.iter().map(|slot| (*slot, [0; LANES]))))?;
         for (lane, known) in self.known.iter_mut().enumerate() {
-            let values = column::take(&self.plain, &mut self.at, cells.len(), known)?;
+            let mut values = vec![0; cells.len()];
+            column::take(&self.plain, &mut self.at, known, &mut values)?;
             cells.iter_mut().zip(values).for_each(|((_, lanes), value)| lanes[lane] = value);
         }
         Ok(cells)
@@ -111,7 +118,7 @@ impl<const LANES: usize> Reader<LANES> {
     }
 
     /// Tells of the runs of slots that have a value; there is at least one.
-    fn presence(&mut self, slots: &[i64], mut tell: impl FnMut(&[i64])) -> Result<(), Damaged> {
+    fn presence<'s>(&mut self, slots: &'s [i64], mut tell: impl FnMut(&'s [i64])) -> Result<(), Damaged> {
         let mut input = self.plain.get(self.at..).ok_or(Damaged::Content)?;
         let runs = take_varint(&mut input)?;
         let (mut rest, mut present, mut is_any) = (slots, false, runs == 0);
@@ -129,6 +136,37 @@ impl<const LANES: usize> Reader<LANES> {
         }
         self.at = self.plain.len() - input.len();
         if is_any { Ok(()) } else { Err(Damaged::Content) }
+    }
+}
+
+impl Reader<1> {
+    /// Tells the next row's points in order of time, some at a time.
+    pub(super) fn walk(&mut self, slots: &[i64], mut tell: impl FnMut(&[(i64, i64)])) -> Result<(), Damaged> {
+        let mut runs = Vec::new();
+        self.presence(slots, |present| runs.push(present))?;
+        let count = runs.iter().map(|run| run.len()).sum();
+        let [known] = &mut self.known;
+        let mut cursor = Cursor::open(&self.plain, &mut self.at, count, known)?;
+        let (mut points, mut values, mut filled) = ([(0, 0); CHUNK], [0; CHUNK], 0);
+        let mut tell = |points: &mut [(i64, i64)]| {
+            let values = &mut values[..points.len()];
+            cursor.next(values)?;
+            points.iter_mut().zip(values).for_each(|(point, value)| point.1 = *value);
+            tell(points);
+            Ok::<_, Damaged>(())
+        };
+        for mut run in runs {
+            while !run.is_empty() {
+                let (these, rest) = run.split_at(run.len().min(CHUNK - filled));
+                points[filled..].iter_mut().zip(these).for_each(|(point, slot)| point.0 = *slot);
+                (run, filled) = (rest, filled + these.len());
+                if filled == CHUNK {
+                    tell(&mut points)?;
+                    filled = 0;
+                }
+            }
+        }
+        if filled > 0 { tell(&mut points[..filled]) } else { Ok(()) }
     }
 }
 

@@ -8,7 +8,7 @@ use muster_shared::metric::{
 };
 
 use super::{
-    Cells, Damaged, Directories, VERSION, checksum, column, directory,
+    Cells, Damaged, Directories, Room, VERSION, checksum, column, directory,
     part::{self, Part},
     stripe::{Manner, Reader, Stripe, Writer},
 };
@@ -48,15 +48,17 @@ impl<'a> Head<'a> {
     }
 
     /// The times at which there is any value. Unpacking them is much of what reading a series costs.
-    pub(super) fn slots(&self) -> Result<Vec<i64>, Damaged> {
-        let plain = self.slots.decompress()?;
+    pub(super) fn slots(&self, room: &mut Room) -> Result<Vec<i64>, Damaged> {
+        let plain = self.slots.decompress(room)?;
         let mut rest = &plain[..];
         let count = usize::try_from(take_varint(&mut rest)?).map_err(|_| Damaged::Content)?;
         if count == 0 || count > MAX_SLOTS {
             return Err(Damaged::Content);
         }
-        let mut at = plain.len() - rest.len();
-        column::take(&plain, &mut at, count, &mut None)
+        let mut slots = room.slots(count);
+        column::take(&plain, &mut (plain.len() - rest.len()), &mut None, &mut slots)?;
+        room.give_plain(plain);
+        Ok(slots)
     }
 
     /// Appends a head.
@@ -89,7 +91,11 @@ impl<'a, const LANES: usize> Table<'a, LANES> {
     ///
     /// # Errors
     /// [`Damaged`].
-    pub fn read((payload, expected): (&'a [u8], u32), directories: &Directories) -> Result<Self, Damaged> {
+    pub fn read(
+        (payload, expected): (&'a [u8], u32),
+        directories: &Directories,
+        room: &mut Room,
+    ) -> Result<Self, Damaged> {
         let mut input = payload;
         let head = Head::take::<LANES>(&mut input, expected, directories)?;
         let (mut stripes, mut left) = (Vec::new(), head.series.len());
@@ -101,7 +107,7 @@ impl<'a, const LANES: usize> Table<'a, LANES> {
         if left > 0 {
             return Err(Damaged::Content);
         }
-        Ok(Self { slots: head.slots()?, series: head.series, stripes })
+        Ok(Self { slots: head.slots(room)?, series: head.series, stripes })
     }
 
     /// The times at which there is any value.
@@ -127,33 +133,67 @@ impl<'a, const LANES: usize> Table<'a, LANES> {
         range_us: (i64, i64),
         wanted: impl Fn(&Series) -> bool,
     ) -> Result<Vec<(Series, Cells<LANES>)>, Damaged> {
-        let (mut found, mut rest) = (Vec::new(), &self.series[..]);
+        let mut found = Vec::new();
+        self.visit(&mut Room::default(), wanted, |reader, series| {
+            let cells = reader.take(&self.slots)?;
+            match within(range_us, &cells) {
+                [] => {}
+                within if within.len() == cells.len() => found.push((series.clone(), cells)),
+                within => found.push((series.clone(), within.to_vec())),
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Has every row of a series that is `wanted` read, as far as its stripe is at hand.
+    fn visit(
+        &self,
+        room: &mut Room,
+        wanted: impl Fn(&Series) -> bool,
+        mut read: impl FnMut(&mut Reader<LANES>, &Series) -> Result<(), Damaged>,
+    ) -> Result<(), Damaged> {
+        let mut rest = &self.series[..];
         for (series, part) in &self.stripes {
             let (named, others) = rest.split_at_checked(*series).ok_or(Damaged::Content)?;
             rest = others;
             let Some(part) = part else { continue };
             let Some(last) = named.iter().rposition(&wanted) else { continue };
-            let mut reader = Reader::<LANES>::new(part.decompress()?);
+            let mut reader = Reader::<LANES>::new(part.decompress(room)?);
             for series in &named[..=last] {
                 if wanted(series) {
-                    let cells = reader.take(&self.slots)?;
-                    match within(range_us, &cells) {
-                        [] => {}
-                        within if within.len() == cells.len() => found.push((series.clone(), cells)),
-                        within => found.push((series.clone(), within.to_vec())),
-                    }
+                    read(&mut reader, series)?;
                 } else {
                     reader.skip(&self.slots)?;
                 }
             }
+            room.give_plain(reader.into_plain());
         }
-        Ok(found)
+        Ok(())
     }
 
     /// Every row there is, in order of the series.
     #[must_use]
     pub fn rows(self) -> Rows<'a, LANES> {
         Rows { table: self, stripe: 0, series: 0, end: 0, reader: None }
+    }
+}
+
+impl Table<'_, 1> {
+    /// Tells the points of the series that are `wanted`: one series after the other, each in order of time, some points at
+    /// a time. Nothing is held of them, and `room` has back what it gave.
+    ///
+    /// # Errors
+    /// [`Damaged`]; something may have been told before.
+    pub fn walk(
+        self,
+        room: &mut Room,
+        wanted: impl Fn(&Series) -> bool,
+        mut tell: impl FnMut(&Series, &[(i64, i64)]),
+    ) -> Result<(), Damaged> {
+        self.visit(room, wanted, |reader, series| reader.walk(&self.slots, |points| tell(series, points)))?;
+        room.give_slots(self.slots);
+        Ok(())
     }
 }
 
@@ -185,7 +225,7 @@ impl<const LANES: usize> Rows<'_, LANES> {
             self.stripe += 1;
             self.end += series;
             match part {
-                Some(part) => self.reader = Some(Reader::new(part.decompress()?)),
+                Some(part) => self.reader = Some(Reader::new(part.decompress(&mut Room::default())?)),
                 None => self.series = self.end,
             }
         }

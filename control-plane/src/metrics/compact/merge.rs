@@ -7,7 +7,7 @@ use muster_shared::metric::{Series, SeriesKind};
 use crate::{
     metrics::{
         block::{
-            Cells, Damaged, Directories, Rows, Table,
+            Cells, Damaged, Directories, Room, Rows, Table,
             day::{DayBuilder, EncodedDay, Index},
             rollup,
         },
@@ -111,7 +111,7 @@ fn attempt<J: Joined<LANES>, const LANES: usize>(
         if merged.damaged.iter().any(|(key, _)| *key == block.key) {
             continue;
         }
-        match Table::<LANES>::read((&block.payload, block.checksum), &directories) {
+        match Table::<LANES>::read((&block.payload, block.checksum), &directories, &mut Room::default()) {
             Err(damage) => merged.damaged.push((block.key, damage)),
             Ok(table) => {
                 slots.extend_from_slice(table.slots());
@@ -159,8 +159,8 @@ fn table_of_day<'a, const LANES: usize>(
     if stripes.len() < index.stripes().len() {
         return Err(Damaged::Content);
     }
-    let (table, damage) =
-        index.with(stripes.iter().map(|stripe| (stripe.stripe as usize, (&stripe.payload[..], stripe.checksum))))?;
+    let contents = stripes.iter().map(|stripe| (stripe.stripe as usize, (&stripe.payload[..], stripe.checksum)));
+    let (table, damage) = index.with(contents, &mut Room::default())?;
     damage.map_or(Ok(table), Err)
 }
 

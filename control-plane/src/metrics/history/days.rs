@@ -1,6 +1,9 @@
 //! Days as they are read: for each an index, and of its stripes only those with series that somebody asks for.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    ops::Range,
+};
 
 use futures_util::future::try_join_all;
 use muster_shared::{
@@ -13,8 +16,10 @@ use crate::{
     error::Error,
     metrics::{
         Budget,
-        block::{Cells, Damaged, day::Index},
-        seal::{WINDOW_US, day_of, window_of},
+        block::{Cells, Damaged, Room, Table, day::Index},
+        gathering::Gathering,
+        seal::{DAY_US, WINDOW_US, day_of, window_of},
+        steps::Steps,
     },
     store::{DayRow, Resolution, StripeRow, StripeRun},
 };
@@ -51,53 +56,101 @@ impl History {
         budget: &mut Budget,
         wanted: impl Fn(&Series) -> bool + Clone + Send + 'static,
     ) -> Result<Vec<DayCells<LANES>>, Error> {
+        let packed = self.packed_days::<LANES>(whose, resolution, (from_us, to_us), &wanted).await?;
+        self.read_days(whose, packed, (from_us, to_us), budget, wanted).await
+    }
+
+    /// The same of days that were fetched before.
+    pub(super) async fn read_days<const LANES: usize>(
+        &self,
+        whose: (OrgId, ServerId),
+        packed: Vec<PackedDay<LANES>>,
+        range_us: (i64, i64),
+        budget: &mut Budget,
+        wanted: impl Fn(&Series) -> bool + Clone + Send + 'static,
+    ) -> Result<Vec<DayCells<LANES>>, Error> {
+        let days = self.unpacked_days(whose, packed, move |day, room| read_day((day, room), range_us, &wanted)).await?;
+        for day in &days {
+            let kept: usize = day.found.iter().map(|(_, cells)| cells.len()).sum();
+            budget.take(kept.max(day.read / UNUSED_FOR_ONE))?;
+        }
+        Ok(days)
+    }
+
+    /// What the series that are `wanted` were in `steps`, day by day; samples outside of `run` only help to make rates.
+    /// Nothing is held of the samples themselves. What can't be read of a day is passed over.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](crate::error::ErrorKind::Invalid) for more than `budget`; [`Error`] when the store fails.
+    pub(super) async fn gathered_days(
+        &self,
+        whose: (OrgId, ServerId),
+        packed: Vec<PackedDay<1>>,
+        (steps, run): (Steps, &Range<i64>),
+        budget: &mut Budget,
+        wanted: impl Fn(&Series) -> bool + Clone + Send + 'static,
+    ) -> Result<Vec<Gathering>, Error> {
+        let run = run.clone();
+        let days =
+            self.unpacked_days(whose, packed, move |day, room| gather_day((day, room), (steps, &run), &wanted)).await?;
+        let mut gathered = Vec::with_capacity(days.len());
+        for (day, read) in days {
+            budget.take(read)?;
+            gathered.push(day);
+        }
+        Ok(gathered)
+    }
+
+    /// Days with the stripes that have series which are `wanted`.
+    pub(super) async fn packed_days<const LANES: usize>(
+        &self,
+        whose: (OrgId, ServerId),
+        resolution: Resolution,
+        (from_us, to_us): (i64, i64),
+        wanted: impl Fn(&Series) -> bool,
+    ) -> Result<Vec<PackedDay<LANES>>, Error> {
         let mut tries = 0;
         loop {
             let rows = self.store.days(whose, resolution, (day_of(from_us), day_of(to_us - 1))).await?;
-            let mut indexes = Vec::with_capacity(rows.len());
+            let mut days = Vec::with_capacity(rows.len());
             let mut runs = Vec::new();
-            for row in &rows {
+            for row in rows {
                 let index = Index::<LANES>::read((&row.payload, row.checksum), &self.directories);
                 if let Ok(index) = &index {
-                    runs.extend(runs_of(row, &index.stripes_with(&wanted)));
+                    runs.extend(runs_of(&row, &index.stripes_with(&wanted)));
                 }
-                indexes.push(index);
+                days.push(PackedDay { row, index, stripes: Vec::new() });
             }
             let expected: usize = runs.iter().map(|run| (run.last - run.first + 1) as usize).sum();
             let stripes = self.store.day_stripes(whose, resolution, &runs).await?;
             tries += 1;
             if stripes.len() == expected || tries == MAX_TRIES {
-                let range_us = (from_us, to_us);
-                return self.read_days(whose, (rows, indexes), stripes, (range_us, budget), wanted).await;
+                let mut of_day: HashMap<i64, Vec<StripeRow>> = HashMap::new();
+                stripes.into_iter().for_each(|stripe| of_day.entry(stripe.day_us).or_default().push(stripe));
+                days.iter_mut().for_each(|day| day.stripes = of_day.remove(&day.row.day_us).unwrap_or_default());
+                return Ok(days);
             }
             // A day was made anew between the two.
             metrics::counter!("muster_days_read_again_total").increment(1);
         }
     }
 
-    /// Unpacks days, as many at once as there are processors.
-    async fn read_days<const LANES: usize>(
+    /// What `unpack` makes of days, as many at once as there are processors. It answers also what can't be read.
+    async fn unpacked_days<const LANES: usize, T: Send + 'static>(
         &self,
         whose: (OrgId, ServerId),
-        (rows, indexes): (Vec<DayRow>, Vec<Result<Index<LANES>, Damaged>>),
-        stripes: Vec<StripeRow>,
-        (range_us, budget): ((i64, i64), &mut Budget),
-        wanted: impl Fn(&Series) -> bool + Clone + Send + 'static,
-    ) -> Result<Vec<DayCells<LANES>>, Error> {
-        let mut of_day: HashMap<i64, Vec<StripeRow>> = HashMap::new();
-        stripes.into_iter().for_each(|stripe| of_day.entry(stripe.day_us).or_default().push(stripe));
-        let unpacking = rows.iter().zip(indexes).map(|(row, index)| {
-            let (day_us, stripes) = (row.day_us, of_day.remove(&row.day_us).unwrap_or_default());
-            let wanted = wanted.clone();
-            self.unpacking.run(move || read_day((day_us, index), &stripes, range_us, wanted))
+        packed: Vec<PackedDay<LANES>>,
+        unpack: impl Fn(PackedDay<LANES>, &mut Room) -> (T, Option<Damaged>) + Clone + Send + 'static,
+    ) -> Result<Vec<T>, Error> {
+        let keys: Vec<_> = packed.iter().map(|day| (day.row.resolution, day.row.day_us, day.row.generation)).collect();
+        let unpacking = packed.into_iter().map(|day| {
+            let unpack = unpack.clone();
+            self.unpacking.run(move |room| unpack(day, room))
         });
-        let unpacked = try_join_all(unpacking).await?;
-        let mut days = Vec::with_capacity(rows.len());
-        for (row, (day, damage)) in rows.iter().zip(unpacked) {
-            let kept: usize = day.found.iter().map(|(_, cells)| cells.len()).sum();
-            budget.take(kept.max(day.read / UNUSED_FOR_ONE))?;
+        let mut days = Vec::with_capacity(keys.len());
+        for ((resolution, day_us, generation), (day, damage)) in keys.into_iter().zip(try_join_all(unpacking).await?) {
             if let Some(damage) = damage {
-                self.note_damaged_day(whose, (row.resolution, row.day_us), (row.generation, damage)).await;
+                self.note_damaged_day(whose, (resolution, day_us), (generation, damage)).await;
             }
             days.push(day);
         }
@@ -145,26 +198,72 @@ impl History {
     }
 }
 
+/// A day as it is stored, with those of its stripes that somebody asks for.
+#[derive(Debug)]
+pub(super) struct PackedDay<const LANES: usize> {
+    row: DayRow,
+    index: Result<Index<LANES>, Damaged>,
+    stripes: Vec<StripeRow>,
+}
+
+impl<const LANES: usize> PackedDay<LANES> {
+    /// What `read` makes of the day's table; and what can't be read of it, be it all.
+    fn read<T>(
+        self,
+        room: &mut Room,
+        wanted: impl Fn(&Series) -> bool,
+        read: impl FnOnce(Table<'_, LANES>, &mut Room) -> Result<T, Damaged>,
+    ) -> (Option<T>, Option<Damaged>) {
+        let whole = || {
+            let index = self.index?;
+            let expected = index.stripes_with(&wanted).len();
+            let contents = self.stripes.iter().map(|row| (row.stripe as usize, (&row.payload[..], row.checksum)));
+            let (table, damage) = index.with(contents, room)?;
+            let missing = (self.stripes.len() < expected).then_some(Damaged::Content);
+            Ok((read(table, room)?, damage.or(missing)))
+        };
+        match whole() {
+            Ok((read, damage)) => (Some(read), damage),
+            Err(damage) => (None, Some(damage)),
+        }
+    }
+}
+
 fn read_day<const LANES: usize>(
-    (day_us, index): (i64, Result<Index<LANES>, Damaged>),
-    stripes: &[StripeRow],
+    (packed, room): (PackedDay<LANES>, &mut Room),
     range_us: (i64, i64),
     wanted: impl Fn(&Series) -> bool,
 ) -> (DayCells<LANES>, Option<Damaged>) {
-    let mut day = DayCells { day_us, hours: BTreeSet::new(), found: Vec::new(), read: 0, is_damaged: false };
-    let read = index.and_then(|index| {
-        let expected = index.stripes_with(&wanted).len();
-        let contents = stripes.iter().map(|row| (row.stripe as usize, (&row.payload[..], row.checksum)));
-        let (table, damage) = index.with(contents)?;
-        day.hours = hours_of(within(range_us, table.slots()));
-        let missing = (stripes.len() < expected).then_some(Damaged::Content);
-        day.found = table.select_within(range_us, &wanted)?;
-        day.read = day.found.len() * table.slots().len();
-        Ok(damage.or(missing))
+    let day_us = packed.row.day_us;
+    let (day, damage) = packed.read(room, &wanted, |table, _| {
+        let hours = hours_of(within(range_us, table.slots()));
+        let found = table.select_within(range_us, &wanted)?;
+        let read = found.len() * table.slots().len();
+        Ok(DayCells { day_us, hours, found, read, is_damaged: false })
     });
-    let damage = read.unwrap_or_else(Some);
+    let mut day =
+        day.unwrap_or(DayCells { day_us, hours: BTreeSet::new(), found: Vec::new(), read: 0, is_damaged: false });
     day.is_damaged = damage.is_some();
     (day, damage)
+}
+
+/// A day's samples by step, and what they cost of a budget.
+fn gather_day(
+    (packed, room): (PackedDay<1>, &mut Room),
+    (steps, run): (Steps, &Range<i64>),
+    wanted: impl Fn(&Series) -> bool,
+) -> ((Gathering, usize), Option<Damaged>) {
+    let steps = steps.part(&(packed.row.day_us..packed.row.day_us + DAY_US));
+    let (gathered, damage) = packed.read(room, &wanted, |table, room| {
+        let (mut gathering, mut kept, mut read) = (Gathering::new(steps), 0, 0);
+        table.walk(room, &wanted, |series, points| {
+            gathering.take(series, points, run);
+            read += points.len();
+            kept += points.iter().filter(|(at_us, _)| run.contains(at_us)).count();
+        })?;
+        Ok((gathering, kept.max(read / UNUSED_FOR_ONE)))
+    });
+    (gathered.unwrap_or((Gathering::new(steps), 0)), damage)
 }
 
 /// Those of `slots`, which are in order of time, from `from_us` to before `to_us`.

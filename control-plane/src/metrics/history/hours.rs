@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     metrics::{
         Budget, Selection,
-        block::{Cells, Damaged, Directories, Table},
+        block::{Cells, Damaged, Directories, Room, Table},
     },
     store::{BlockKey, BlockRow, Resolution},
 };
@@ -21,17 +21,20 @@ use crate::{
 /// What was asked for of a block.
 #[derive(Debug)]
 pub(super) struct HourCells<const LANES: usize> {
-    pub(super) window_us: i64,
     /// The hours that have any value, of whatever series.
     pub(super) hours: BTreeSet<i64>,
     pub(super) found: Vec<(Series, Cells<LANES>)>,
 }
 
 impl<const LANES: usize> HourCells<LANES> {
-    fn of(block: &BlockRow, directories: &Directories, wanted: impl Fn(&Series) -> bool) -> Result<Self, Damaged> {
-        let table = Table::read((&block.payload, block.checksum), directories)?;
+    fn of(
+        (block, room): (&BlockRow, &mut Room),
+        directories: &Directories,
+        wanted: impl Fn(&Series) -> bool,
+    ) -> Result<Self, Damaged> {
+        let table = Table::read((&block.payload, block.checksum), directories, room)?;
         let found = table.select(wanted)?;
-        Ok(Self { window_us: block.key.window_us, hours: hours_of(table.slots()), found })
+        Ok(Self { hours: hours_of(table.slots()), found })
     }
 
     fn count(&self) -> usize {
@@ -55,15 +58,22 @@ impl History {
         budget: &mut Budget,
         selection: &Selection,
     ) -> Result<(Vec<HourCells<LANES>>, BTreeSet<i64>), Error> {
-        let mut blocks = self.store.blocks(whose, resolution, windows).await?;
-        let share = blocks.len().div_ceil(self.unpacking.at_once());
-        let mut shares = Vec::new();
-        while !blocks.is_empty() {
-            let others = blocks.split_off(share.min(blocks.len()));
-            let (these, wanted, left) = (std::mem::replace(&mut blocks, others), selection.taken(), budget.left());
-            let directories = self.directories.clone();
-            shares.push(self.unpacking.run(move || read_blocks((&these, &directories), wanted, Budget::of(left))));
-        }
+        let blocks = self.store.blocks(whose, resolution, windows).await?;
+        self.unpacked_hours(whose, blocks, budget, selection).await
+    }
+
+    /// The same of blocks that were fetched before.
+    pub(super) async fn unpacked_hours<const LANES: usize>(
+        &self,
+        whose: (OrgId, ServerId),
+        blocks: Vec<BlockRow>,
+        budget: &mut Budget,
+        selection: &Selection,
+    ) -> Result<(Vec<HourCells<LANES>>, BTreeSet<i64>), Error> {
+        let shares = self.shares(blocks).map(|these| {
+            let (wanted, left, directories) = (selection.taken(), budget.left(), self.directories.clone());
+            self.unpacking.run(move |room| read_blocks((&these, room), &directories, wanted, Budget::of(left)))
+        });
         let (mut read, mut damaged) = (Vec::new(), BTreeSet::new());
         for (key, outcome) in try_join_all(shares).await?.into_iter().flatten() {
             match outcome {
@@ -79,17 +89,27 @@ impl History {
         }
         Ok((read, damaged))
     }
+
+    /// `all` in shares of neighbours, as many as there are turns at unpacking.
+    pub(super) fn shares<T>(&self, mut all: Vec<T>) -> impl Iterator<Item = Vec<T>> {
+        let share = all.len().div_ceil(self.unpacking.at_once());
+        std::iter::from_fn(move || {
+            let others = all.split_off(share.min(all.len()));
+            Some(std::mem::replace(&mut all, others)).filter(|these| !these.is_empty())
+        })
+    }
 }
 
 /// Reads blocks until there is more than `budget`, which is then exceeded by what was read.
 fn read_blocks<const LANES: usize>(
-    (blocks, directories): (&[BlockRow], &Directories),
+    (blocks, room): (&[BlockRow], &mut Room),
+    directories: &Directories,
     wanted: impl Fn(&Series) -> bool,
     mut budget: Budget,
 ) -> Vec<Outcome<LANES>> {
     let mut read = Vec::with_capacity(blocks.len());
     for block in blocks {
-        let outcome = HourCells::of(block, directories, &wanted);
+        let outcome = HourCells::of((block, room), directories, &wanted);
         let is_enough = outcome.as_ref().is_ok_and(|cells| budget.take(cells.count()).is_err());
         read.push((block.key, outcome));
         if is_enough {

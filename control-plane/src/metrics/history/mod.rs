@@ -3,6 +3,7 @@
 mod days;
 mod head;
 mod hours;
+mod raw;
 
 pub(super) use self::{days::hours_of, head::HeadSamples};
 
@@ -20,7 +21,7 @@ use super::{
     Budget, Points, Selection,
     block::{Cells, Damaged, Directories, rollup},
     gathering::Gathering,
-    seal::{DAY_US, WINDOW_US, day_of, merged, window_of},
+    seal::{WINDOW_US, day_of, merged, window_of},
     steps::{Bucket, HOUR_US, MAX_RATE_GAP_US, MINUTE_US, Steps},
     unpacking::Unpacking,
 };
@@ -33,8 +34,6 @@ use crate::{
 
 /// How often a question is asked anew when what came late was added to roll-ups meanwhile.
 const MAX_TRIES: u32 = 5;
-/// Days read at once where they have no hours beside them.
-const DAYS_AT_ONCE: i64 = 8;
 
 /// The samples that are kept. Clones share the store.
 #[derive(Debug, Clone)]
@@ -208,14 +207,13 @@ impl History {
                 rolled.add_day(day);
             }
         }
-        if !rolled.damaged.is_empty() || !head.windows.is_empty() {
-            let raw = self.raw_hours(whose, (window_of(from_us), window_of(to_us - 1))).await?;
-            // Single samples know better than what is left of damaged roll-ups. An hour with samples in no block yet
-            // changes, and so do the first rates of the hour after. Where single samples are gone, nothing is better.
-            let damaged = &rolled.damaged;
-            rolled
-                .hours
-                .retain(|hour| !raw.contains(hour) || !(damaged.contains(&place(*hour)) || head.touches(*hour)));
+        // Single samples know better than what is left of damaged roll-ups. An hour with samples in no block yet changes, and so
+        // do the first rates of the hour after. Where single samples are gone, nothing is better.
+        let is_doubtful = |hour: &i64| rolled.damaged.contains(&place(*hour)) || head.touches(*hour);
+        let doubtful: BTreeSet<i64> = rolled.hours.iter().copied().filter(is_doubtful).collect();
+        if let Some((first, last)) = doubtful.first().zip(doubtful.last()) {
+            let raw = self.raw_hours(whose, (*first, *last)).await?;
+            rolled.hours.retain(|hour| !(doubtful.contains(hour) && raw.contains(hour)));
         }
         let Rolled { hours, found, .. } = rolled;
         for found in found {
@@ -240,49 +238,6 @@ impl History {
             }
         }
         Ok(hours)
-    }
-
-    /// Answers the hours of `run` from single samples.
-    async fn raw(
-        &self,
-        question: &mut Question<'_>,
-        run: Range<i64>,
-        head: &HeadSamples,
-        budget: &mut Budget,
-    ) -> Result<(), Error> {
-        let whose = (question.org, question.server);
-        let selection = question.selection;
-        // The minute before makes the first rates.
-        let (first, last) = (window_of(run.start - MAX_RATE_GAP_US), window_of(run.end - 1));
-        // An hour that is sealed from here on is in the head as well.
-        let hours = self.store.block_windows(whose, Resolution::Second, (first, last)).await?;
-        question.gathering.begin_run();
-        for (days, has_hours) in spans((day_of(first), day_of(last)), &hours) {
-            let mut of_day: BTreeMap<i64, BTreeMap<Series, Points>> = BTreeMap::new();
-            if has_hours {
-                let windows = (first.max(days.start), last.min(days.end - WINDOW_US));
-                let (hours, _) = self.hours::<1>(whose, Resolution::Second, windows, budget, selection).await?;
-                for hour in hours {
-                    add_points(of_day.entry(day_of(hour.window_us)).or_default(), hour.found);
-                }
-            }
-            // After the hours: those that become a day meanwhile are seen in both.
-            let range_us = (first.max(days.start), (last + WINDOW_US).min(days.end));
-            for day in self.days(whose, Resolution::Second, range_us, budget, selection.taken()).await? {
-                add_points(of_day.entry(day.day_us).or_default(), day.found);
-            }
-            for (window, points) in head.points.range(range_us.0..range_us.1) {
-                let of_day = of_day.entry(day_of(*window)).or_default();
-                for (series, points) in points {
-                    of_day.entry(series.clone()).or_default().extend(points);
-                }
-            }
-            for (series, mut points) in of_day.into_values().flatten() {
-                merged(&mut points);
-                question.gathering.take(&series, &points, &run);
-            }
-        }
-        Ok(())
     }
 }
 
@@ -317,29 +272,6 @@ impl Rolled {
         self.hours.extend(&own);
         self.found.push(Found { hours: Some(own), rows: day.found });
     }
-}
-
-fn add_points(of_day: &mut BTreeMap<Series, Points>, found: Vec<(Series, Cells<1>)>) {
-    for (series, cells) in found {
-        let points = cells.into_iter().map(|(at_us, [value])| (at_us, value));
-        match of_day.get_mut(&series) {
-            Some(known) => known.extend(points),
-            None => drop(of_day.insert(series, points.collect())),
-        }
-    }
-}
-
-/// The days from `first` to `last`, each with `hours` by itself and some without at once; and which they are.
-fn spans((first, last): (i64, i64), hours: &BTreeSet<i64>) -> Vec<(Range<i64>, bool)> {
-    let mut spans: Vec<(Range<i64>, bool)> = Vec::new();
-    for day in (first..=last).step_by(DAY_US as usize) {
-        let has_hours = hours.range(day..day + DAY_US).next().is_some();
-        match spans.last_mut() {
-            Some((span, false)) if !has_hours && span.end - span.start < DAYS_AT_ONCE * DAY_US => span.end += DAY_US,
-            _ => spans.push((day..day + DAY_US, has_hours)),
-        }
-    }
-    spans
 }
 
 /// The roll-ups that serve steps of `step_us`; those of minutes serve longer steps as well where nothing better is left.
@@ -379,16 +311,6 @@ mod tests {
         assert_eq!(runs(5, hour(6), &done), [5..hour(1), hour(2)..hour(4), hour(5)..hour(6)]);
         assert_eq!(runs(hour(1), hour(2), &done), []);
         assert_eq!(runs(hour(2), hour(1), &done), []);
-    }
-
-    #[test]
-    fn days_without_hours_are_read_together() {
-        let day = |days: i64| days * DAY_US;
-        let hours = BTreeSet::from([day(2) + HOUR_US, day(3)]);
-        let expected = [(0..day(2), false), (day(2)..day(3), true), (day(3)..day(4), true), (day(4)..day(12), false)];
-        assert_eq!(spans((0, day(12)), &hours)[..4], expected);
-        assert_eq!(spans((0, day(12)), &hours)[4..], [(day(12)..day(13), false)]);
-        assert_eq!(spans((0, 0), &BTreeSet::new()), [(0..DAY_US, false)]);
     }
 
     #[test]

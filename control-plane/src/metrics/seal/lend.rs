@@ -10,7 +10,7 @@ use crate::{
     metrics::{
         History,
         block::{
-            Damaged, Directories,
+            Damaged, Directories, Room,
             day::{Index, hours},
             rollup,
         },
@@ -62,7 +62,7 @@ async fn of_day<const LANES: usize>(
             let windows = windows.clone();
             computed(move || {
                 let contents = stripes.iter().map(|row| (row.stripe as usize, (&row.payload[..], row.checksum)));
-                match index.with(contents) {
+                match index.with(contents, &mut Room::default()) {
                     Ok((table, damage)) => {
                         let (hours, unread) = hours(table, &windows, WINDOW_US);
                         (hours, damage.or(missing).or(unread))

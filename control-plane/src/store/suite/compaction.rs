@@ -9,7 +9,7 @@ use crate::{
         Budget,
         compact::{Compacted, GRACE_US, compact_due},
         seal::seal_due,
-        steps::HOUR_US,
+        steps::{Bucket, HOUR_US, MINUTE_US, Steps},
     },
     retention::{Kept, trim},
     store::{FrameRow, Resolution, test_database::on_each},
@@ -92,6 +92,34 @@ async fn nobody_is_told_more_than_may_be_read() {
             world.compact_after(DUE + 24).await;
         }
         assert!(world.blocks(Resolution::Second).await.is_empty(), "days alone were read");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn minutes_are_read_without_the_samples_of_their_day() {
+    on_each(|store| async move {
+        let mut world = sealed(store).await;
+        assert_eq!(world.compact_after(DUE).await.days, 2);
+        // As of every host that is online, some samples are in no block yet: the end of an hour, and the next one.
+        let fresh = world.frames(2, 64_791..64_821);
+        world.store_frames(&fresh).await;
+        world.change("UPDATE metric_days SET checksum = checksum + 1 WHERE resolution = 1").await;
+        let whose = (world.fleet.org, world.server);
+        // Without an hour that has none: single samples are looked at for it.
+        let (from_us, to_us) = (START_US + 14 * HOUR_US, START_US + (HOURS + 1) * HOUR_US - 1);
+        let steps = Steps::new(from_us, to_us, Some(MINUTE_US)).expect("good");
+        let read = world.history.buckets(whose, &World::selection(), steps, &mut Budget::of(usize::MAX)).await;
+        let buckets = read.expect("read");
+        let known = |buckets: &Vec<Bucket>| buckets.iter().filter(|bucket| bucket.weight > 0).count();
+        assert!(
+            buckets.values().any(|buckets| known(buckets) > 200),
+            "{:?}",
+            buckets.values().map(known).collect::<Vec<_>>()
+        );
+        let sql = "SELECT COUNT(*) FROM metric_days WHERE damaged_at_us IS NOT NULL";
+        let found_out: i64 = sqlx::query_scalar(sql).fetch_one(world.fleet.store.read()).await.expect("counted");
+        assert_eq!(found_out, 0, "the day's samples were read");
     })
     .await;
 }
