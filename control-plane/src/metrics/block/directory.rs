@@ -1,4 +1,4 @@
-//! Blocks' lists of series, read once for all that have the same. Pure but for the lock.
+//! Blocks' lists of series, read once for all that have the same. Pure but for the lock and a counter.
 
 use std::{
     collections::HashMap,
@@ -43,9 +43,10 @@ impl Directories {
 }
 
 impl Lists {
-    /// Where there are too many, those before are let go of.
+    /// Where there are too many, those before are let go of, and counted.
     fn hold(&mut self, compressed: Vec<u8>, list: &Arc<[Series]>) {
         if self.held + list.len() > MAX_HELD {
+            metrics::counter!("muster_series_lists_let_go_total").increment(self.read.len() as u64);
             *self = Self::default();
         }
         if self.read.insert(compressed, Arc::clone(list)).is_none() {

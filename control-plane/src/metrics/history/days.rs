@@ -28,7 +28,7 @@ use crate::{
 const UNUSED_FOR_ONE: usize = 16;
 
 /// What was asked for of a day.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::metrics) struct DayCells<const LANES: usize> {
     pub(in crate::metrics) day_us: i64,
     /// The hours of the range that have any value in it, of whatever series.
@@ -239,11 +239,9 @@ fn read_day<const LANES: usize>(
         let hours = hours_of(within(range_us, table.slots()));
         let found = table.select_within(range_us, &wanted)?;
         let read = found.len() * table.slots().len();
-        Ok(DayCells { day_us, hours, found, read, is_damaged: false })
+        Ok(DayCells { hours, found, read, ..DayCells::default() })
     });
-    let mut day =
-        day.unwrap_or(DayCells { day_us, hours: BTreeSet::new(), found: Vec::new(), read: 0, is_damaged: false });
-    day.is_damaged = damage.is_some();
+    let day = DayCells { day_us, is_damaged: damage.is_some(), ..day.unwrap_or_default() };
     (day, damage)
 }
 
@@ -259,7 +257,8 @@ fn gather_day(
         table.walk(room, &wanted, |series, points| {
             gathering.take(series, points, run);
             read += points.len();
-            kept += points.iter().filter(|(at_us, _)| run.contains(at_us)).count();
+            let until = |end_us: i64| points.partition_point(|(at_us, _)| *at_us < end_us);
+            kept += until(run.end) - until(run.start);
         })?;
         Ok((gathering, kept.max(read / UNUSED_FOR_ONE)))
     });

@@ -1,8 +1,8 @@
 //! Steps made of single samples: of days, of hours that are in no day yet, and of frames that are in no hour yet.
 //!
-//! What stands by itself, a day or an hour, is gathered by itself on a processor of its own and joined with what was before;
-//! its samples are never held. Only where times are in two places, as those of an hour that came after its day was made, are samples put
-//! together first.
+//! What stands by itself, a day or an hour, is gathered by itself on whichever processor is free and joined with what was
+//! before; its samples are never held. Only where times may be in two places, as those of an hour that came after its day was
+//! made, are samples put together first.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
