@@ -374,7 +374,7 @@ impl Drop for ControlPlane {
         let ran = matches!(self.process.ended(), Ok(None));
         let drained = !ran || self.process.end(held_to(DRAIN_LIMIT));
         let errors = self.unexpected_errors();
-        let unfinished = if self.unfinished_commands_expected { 0 } else { self.database.unfinished_commands() };
+        let unfinished = if self.unfinished_commands_expected { vec![] } else { self.database.unfinished_commands() };
         self.database.remove();
         if std::thread::panicking() {
             eprintln!("the control plane's last lines:\n{}", self.process.lines().tail(40));
@@ -382,6 +382,6 @@ impl Drop for ControlPlane {
         }
         assert!(errors.is_empty(), "the control plane logged errors:\n{}", errors.join("\n"));
         assert!(drained, "the control plane did not drain within {DRAIN_LIMIT:?}");
-        assert_eq!(unfinished, 0, "commands left unfinished");
+        assert!(unfinished.is_empty(), "commands left unfinished:\n{}", unfinished.join("\n"));
     }
 }

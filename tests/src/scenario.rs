@@ -70,7 +70,7 @@ impl Scenario {
             return Ok(said.trim().to_owned());
         }
         self.process.wait(LIMIT).await?;
-        bail!("{}", self.process.lines().tail(150))
+        bail!(self.failure())
     }
 
     /// Waits for its end.
@@ -79,8 +79,16 @@ impl Scenario {
     /// When it fails, with what it said.
     pub async fn passes(mut self) -> Result<()> {
         let status = self.process.wait(LIMIT).await?;
-        ensure!(status.success(), "{}", self.process.lines().tail(150));
+        ensure!(status.success(), self.failure());
         Ok(())
+    }
+
+    /// What it said. Said at once as well: a control plane dropped on the way out panics for what a scenario left undone, and
+    /// what a test would have returned is not seen then.
+    fn failure(&self) -> String {
+        let said = self.process.lines().tail(150);
+        eprintln!("{said}");
+        said
     }
 }
 

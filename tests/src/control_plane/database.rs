@@ -91,10 +91,13 @@ impl ScratchDatabase {
         Ok(dumped.stdout)
     }
 
-    /// How many commands are in no final state.
-    pub(super) fn unfinished_commands(&self) -> i64 {
-        let query = format!("SELECT COUNT(*) FROM commands WHERE state NOT IN ({FINAL_STATES})");
-        apart(async { self.number(&query).await.expect("the commands can be counted") })
+    /// The commands in no final state, as `state: body`.
+    pub(super) fn unfinished_commands(&self) -> Vec<String> {
+        let query = format!("SELECT state || ': ' || body FROM commands WHERE state NOT IN ({FINAL_STATES})");
+        apart(async {
+            let rows = self.rows(&query).await.expect("the commands can be listed");
+            rows.iter().map(|row| row.try_get(0).expect("a text")).collect()
+        })
     }
 
     pub(super) fn remove(&self) {
