@@ -72,12 +72,46 @@ pub struct Encoded {
 /// Encodes `series`, each with its cells in order of time; those without any are left out. `None` of nothing.
 #[must_use]
 pub fn encode<const LANES: usize>(series: &BTreeMap<Series, Cells<LANES>>) -> Option<Encoded> {
-    let mut slots: Vec<i64> = series.values().flat_map(|cells| cells.iter().map(|(at_us, _)| *at_us)).collect();
-    slots.sort_unstable();
-    slots.dedup();
+    let slots = slots_of(series, |(at_us, _)| *at_us);
     let mut builder = Builder::new(&slots, manner_of_hours::<LANES>());
     series.iter().for_each(|(series, cells)| builder.put(series, cells));
     whole(builder, &slots)
+}
+
+/// [`encode`] of single samples.
+#[must_use]
+pub fn encode_points(series: &BTreeMap<Series, Vec<(i64, i64)>>) -> Option<Encoded> {
+    let slots = slots_of(series, |(at_us, _)| *at_us);
+    let mut builder = Builder::<1>::new(&slots, manner_of_hours::<1>());
+    let mut cells = Cells::<1>::new();
+    for (series, points) in series {
+        cells.clear();
+        cells.extend(points.iter().map(|(at_us, value)| (*at_us, [*value])));
+        builder.put(series, &cells);
+    }
+    whole(builder, &slots)
+}
+
+/// The times of all `series`, in order and each once. Mostly they have the same: only times that the longest does not have are
+/// put in order.
+fn slots_of<T>(series: &BTreeMap<Series, Vec<T>>, time: impl Fn(&T) -> i64) -> Vec<i64> {
+    let longest = series.values().max_by_key(|row| row.len());
+    let mut slots: Vec<i64> = longest.into_iter().flatten().map(&time).collect();
+    let known = slots.len();
+    for row in series.values() {
+        let mut at = 0;
+        for time in row.iter().map(&time) {
+            at += slots[at..known].iter().take_while(|slot| **slot < time).count();
+            if at == known || slots[at] != time {
+                slots.push(time);
+            }
+        }
+    }
+    if slots.len() > known {
+        slots.sort_unstable();
+        slots.dedup();
+    }
+    slots
 }
 
 /// A block with its stripes inside.
@@ -120,6 +154,19 @@ pub fn select<const LANES: usize>(
     Table::read(content, directories, &mut Room::default())?.select(wanted)
 }
 
+/// The same, from `from_us` on.
+///
+/// # Errors
+/// [`Damaged`].
+pub fn select_from<const LANES: usize>(
+    content: (&[u8], u32),
+    directories: &Directories,
+    from_us: i64,
+    wanted: impl Fn(&Series) -> bool,
+) -> Result<Vec<(Series, Cells<LANES>)>, Damaged> {
+    Table::read(content, directories, &mut Room::default())?.select_within((from_us, i64::MAX), wanted)
+}
+
 #[cfg(test)]
 mod tests {
     use muster_shared::metric::SeriesKind;
@@ -142,6 +189,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn slots_are_all_times_once(table in table()) {
+            let mut expected: Vec<i64> = table.values().flatten().map(|(at_us, _)| *at_us).collect();
+            expected.sort_unstable();
+            expected.dedup();
+            prop_assert_eq!(slots_of(&table, |(at_us, _)| *at_us), expected);
+        }
+
+        #[test]
+        fn points_are_encoded_as_cells_are(table in table()) {
+            let points = |cells: &Cells<2>| cells.iter().map(|(at_us, [value, _])| (*at_us, *value)).collect();
+            let points: BTreeMap<_, Vec<_>> = table.iter().map(|(series, cells)| (series.clone(), points(cells))).collect();
+            let cells = |points: &Vec<(i64, i64)>| points.iter().map(|(at_us, value)| (*at_us, [*value])).collect();
+            let cells: BTreeMap<_, Cells<1>> = points.iter().map(|(series, points)| (series.clone(), cells(points))).collect();
+            prop_assert_eq!(encode_points(&points), encode(&cells));
+        }
+
         #[test]
         fn what_is_encoded_is_read_back(table in table(), skipped in 0usize..12) {
             let kept: BTreeMap<_, _> = table.into_iter().filter(|(_, cells)| !cells.is_empty()).collect();

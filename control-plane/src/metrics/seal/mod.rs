@@ -133,7 +133,7 @@ async fn seal(
     }
     let lent = lend::lend(history, (org, server), &windows).await?;
     let (damaged, sealing) = computed(move || {
-        let mut stored = Stored::of(blocks).with(lent);
+        let mut stored = Stored::of(blocks, &plan::lookups(&survey)).with(lent);
         (stored.damaged(), plan::plan(&survey, &mut stored, revision))
     })
     .await?;

@@ -4,14 +4,14 @@
 //! its raw samples, as long as all of those can be read; where they are gone or damaged, what comes late is added to
 //! the roll-ups that are there. A block that can't be read is never touched: what is new lies beside it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use muster_shared::metric::{Series, SeriesKind};
 
 use super::{Points, WINDOW_US, day_of, merged, stored::Stored, survey::Survey};
 use crate::{
     metrics::{
-        block::{Cells, encode, rollup},
+        block::{Cells, Encoded, encode, encode_points, rollup},
         steps::{Bucket, MAX_RATE_GAP_US, MINUTE_US, Reader},
     },
     store::{BlockKey, BlockRow, Resolution, Sealing},
@@ -47,6 +47,12 @@ struct Maker<'a> {
 /// first rates change.
 pub(super) fn windows_around(survey: &Survey) -> BTreeSet<i64> {
     survey.windows.iter().flat_map(|window| [window - WINDOW_US, *window, window + WINDOW_US]).collect()
+}
+
+/// Those of them that are only looked into.
+pub(super) fn lookups(survey: &Survey) -> BTreeSet<i64> {
+    let may_change = |window: &i64| survey.windows.contains(window) || survey.windows.contains(&(window - WINDOW_US));
+    windows_around(survey).into_iter().filter(|window| !may_change(window)).collect()
 }
 
 /// The sealing of what was surveyed. `revision` is the server's.
@@ -103,14 +109,17 @@ impl Maker<'_> {
         let mut ends: BTreeMap<i64, BTreeMap<Series, Points>> = BTreeMap::new();
         for (window, manner) in manners {
             let fresh = new.remove(window).unwrap_or_default();
-            let mut whole = self.stored.points(*window, group);
+            let mut whole = self.stored.points(*window, *window, group);
             let late = if manner.anew { BTreeMap::new() } else { fresh.clone() };
             for (series, points) in fresh {
-                whole.entry(series).or_default().extend(points);
+                match whole.entry(series) {
+                    Entry::Vacant(new) => drop(new.insert(points)),
+                    Entry::Occupied(mut known) => known.get_mut().extend(points),
+                }
             }
             whole.values_mut().for_each(merged);
             if manner.writes_raw {
-                self.raw(*window, &whole);
+                self.put(Resolution::Second, *window, encode_points(&whole));
             }
             let minutes = if manner.anew {
                 minutes_of(&self.end_of(*window, group, &ends), &whole)
@@ -120,16 +129,16 @@ impl Maker<'_> {
             let hour = if manner.hour_of_minutes { &minutes } else { &minutes_of(&BTreeMap::new(), &late) };
             self.hour(*window, *manner, hour);
             if manner.writes_minutes {
-                self.put(Resolution::Minute, *window, &minutes);
+                self.put(Resolution::Minute, *window, encode(&minutes));
             }
             ends.insert(*window, last_minute(*window, &whole));
         }
         for window in following {
-            let whole = self.stored.points(*window, group);
+            let whole = self.stored.points(*window, *window, group);
             let before = self.end_of(*window, group, &ends);
             let minutes = minutes_of(&before, &whole);
             self.hour(*window, manner(self.stored, *window), &minutes);
-            self.put(Resolution::Minute, *window, &minutes);
+            self.put(Resolution::Minute, *window, encode(&minutes));
         }
     }
 
@@ -141,7 +150,8 @@ impl Maker<'_> {
         ends: &BTreeMap<i64, BTreeMap<Series, Points>>,
     ) -> BTreeMap<Series, Points> {
         let before = window - WINDOW_US;
-        ends.get(&before).cloned().unwrap_or_else(|| last_minute(before, &self.stored.points(before, group)))
+        let from_us = window - MAX_RATE_GAP_US;
+        ends.get(&before).cloned().unwrap_or_else(|| self.stored.points(before, from_us, group))
     }
 
     /// The minutes that are there, with those of late samples added.
@@ -153,13 +163,6 @@ impl Maker<'_> {
             minutes.insert(series, cells);
         }
         minutes
-    }
-
-    fn raw(&mut self, window: i64, points: &BTreeMap<Series, Points>) {
-        let cells = |points: &Points| points.iter().map(|(at_us, value)| (*at_us, [*value])).collect();
-        let table: BTreeMap<_, Cells<1>> =
-            points.iter().map(|(series, points)| (series.clone(), cells(points))).collect();
-        self.put(Resolution::Second, window, &table);
     }
 
     fn hour(&mut self, window: i64, manner: Manner, minutes: &BTreeMap<Series, Rolled>) {
@@ -188,14 +191,14 @@ impl Maker<'_> {
             }
         }
         for (day_us, day) in days {
-            self.put(Resolution::Hour, day_us, &day);
+            self.put(Resolution::Hour, day_us, encode(&day));
         }
     }
 
     /// Puts a block in the place of those of its window that can be read.
-    fn put<const LANES: usize>(&mut self, resolution: Resolution, window: i64, table: &BTreeMap<Series, Cells<LANES>>) {
+    fn put(&mut self, resolution: Resolution, window: i64, block: Option<Encoded>) {
         self.replaced.extend(self.stored.keys(resolution, window));
-        if let Some(block) = encode(table) {
+        if let Some(block) = block {
             self.blocks.push(BlockRow {
                 key: self.stored.new_key(resolution, window),
                 first_us: block.first_us,
@@ -208,10 +211,10 @@ impl Maker<'_> {
     }
 }
 
-/// The samples of a window's last minute.
+/// The samples of a window's last minute, of points in order of time.
 fn last_minute(window: i64, points: &BTreeMap<Series, Points>) -> BTreeMap<Series, Points> {
     let from_us = window + WINDOW_US - MAX_RATE_GAP_US;
-    let end = |points: &Points| points.iter().filter(|(at_us, _)| *at_us >= from_us).copied().collect();
+    let end = |points: &Points| points[points.partition_point(|(at_us, _)| *at_us < from_us)..].to_vec();
     points.iter().map(|(series, points)| (series.clone(), end(points))).collect()
 }
 

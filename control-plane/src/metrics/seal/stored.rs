@@ -1,13 +1,13 @@
 //! The blocks that sealing finds, those that can be read told from those that can't; and what days have of the same
 //! hours. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use muster_shared::metric::Series;
 
 use super::{Points, merged};
 use crate::{
-    metrics::block::{Cells, Damaged, Directories, Encoded, rollup, select},
+    metrics::block::{Cells, Damaged, Directories, Encoded, rollup, select, select_from},
     store::{BlockKey, BlockRow, Resolution},
 };
 
@@ -31,14 +31,16 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    /// Reads every block whole: what can't be read now must not be replaced later.
-    pub(super) fn of(blocks: Vec<BlockRow>) -> Self {
+    /// Reads whole whatever may be replaced later: what can't be read now must not be. Of `lookups`, windows that are only
+    /// looked into, a block that can't be read is passed over then.
+    pub(super) fn of(blocks: Vec<BlockRow>, lookups: &BTreeSet<i64>) -> Self {
         let mut stored = Self::default();
         for block in blocks {
             let place = (block.key.resolution, block.key.window_us);
             let next = stored.next_part.entry(place).or_default();
             *next = (*next).max(block.key.part + 1);
-            match check(&block) {
+            let is_lookup = block.key.resolution != Resolution::Hour && lookups.contains(&block.key.window_us);
+            match if is_lookup { Ok(()) } else { check(&block) } {
                 Ok(()) => stored.readable.entry(place).or_default().push(block),
                 Err(damage) => drop(stored.damaged.insert(block.key, damage)),
             }
@@ -93,12 +95,13 @@ impl Stored {
 
     /// Every series of a window's raw blocks.
     pub(super) fn series(&self, window_us: i64) -> BTreeSet<Series> {
-        self.cells::<1>(Resolution::Second, window_us, |_| true).into_keys().collect()
+        self.cells::<1>((Resolution::Second, window_us), window_us, |_| true).into_keys().collect()
     }
 
-    /// A window's raw samples of `group`'s series.
-    pub(super) fn points(&self, window_us: i64, group: &[Series]) -> BTreeMap<Series, Points> {
-        let cells = self.cells::<1>(Resolution::Second, window_us, |series| group.binary_search(series).is_ok());
+    /// A window's raw samples of `group`'s series, from `from_us` on, in order of time.
+    pub(super) fn points(&self, window_us: i64, from_us: i64, group: &[Series]) -> BTreeMap<Series, Points> {
+        let wanted = |series: &Series| group.binary_search(series).is_ok();
+        let cells = self.cells::<1>((Resolution::Second, window_us), from_us, wanted);
         let points = |cells: Cells<1>| {
             let mut points: Points = cells.into_iter().map(|(at_us, [value])| (at_us, value)).collect();
             merged(&mut points);
@@ -114,25 +117,27 @@ impl Stored {
         window_us: i64,
         wanted: impl Fn(&Series) -> bool,
     ) -> BTreeMap<Series, Cells<{ rollup::LANES }>> {
-        self.cells(resolution, window_us, wanted)
+        self.cells((resolution, window_us), window_us, wanted)
     }
 
     fn cells<const LANES: usize>(
         &self,
-        resolution: Resolution,
-        window_us: i64,
+        place: (Resolution, i64),
+        from_us: i64,
         wanted: impl Fn(&Series) -> bool,
     ) -> BTreeMap<Series, Cells<LANES>> {
         let mut found: BTreeMap<Series, Cells<LANES>> = BTreeMap::new();
         let directories = Directories::default();
-        let place = (resolution, window_us);
         let readable = self.readable.get(&place).into_iter().flatten().map(|block| (&block.payload, block.checksum));
         let lent = self.lent.get(&place).into_iter().map(|hour| (&hour.payload, hour.checksum));
         for (payload, checksum) in readable.chain(lent) {
-            // It was read a moment ago.
-            let read = select((payload, checksum), &directories, &wanted).unwrap_or_default();
+            // It was read a moment ago, or is only looked into.
+            let read = select_from((payload, checksum), &directories, from_us, &wanted).unwrap_or_default();
             for (series, cells) in read {
-                found.entry(series).or_default().extend(cells);
+                match found.entry(series) {
+                    Entry::Vacant(new) => drop(new.insert(cells)),
+                    Entry::Occupied(mut known) => known.get_mut().extend(cells),
+                }
             }
         }
         found

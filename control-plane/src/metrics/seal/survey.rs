@@ -90,19 +90,24 @@ impl Survey {
                 (*epoch, ids.collect())
             })
             .collect();
+        // By number first: a series is looked for by its name once, and not for every frame.
+        let mut told: BTreeMap<(u64, SeriesId), Points> = BTreeMap::new();
         for frame in &self.frames {
-            let (Some(ids), Some(names)) = (wanted.get(&frame.epoch), self.names.get(&frame.epoch)) else { continue };
+            let Some(ids) = wanted.get(&frame.epoch) else { continue };
             // It was decoded a moment ago.
             let Ok(columns) = metric::select(frame.encoding, &frame.payload, ids) else { continue };
             for (id, values) in &columns.values {
-                let Some(series) = names.get(id) else { continue };
-                for (at_us, value) in columns.ticks_us.iter().zip(values) {
-                    let Some(value) = value else { continue };
-                    let of_window = found.entry(window_of(*at_us)).or_default();
-                    match of_window.get_mut(series) {
-                        Some(points) => points.push((*at_us, *value)),
-                        None => drop(of_window.insert(series.clone(), vec![(*at_us, *value)])),
-                    }
+                let points = columns.ticks_us.iter().zip(values).filter_map(|(at_us, value)| Some((*at_us, (*value)?)));
+                told.entry((frame.epoch, *id)).or_default().extend(points);
+            }
+        }
+        for ((epoch, id), points) in told {
+            let Some(series) = self.names.get(&epoch).and_then(|names| names.get(&id)) else { continue };
+            for points in points.chunk_by(|one, next| window_of(one.0) == window_of(next.0)) {
+                let of_window = found.entry(window_of(points[0].0)).or_default();
+                match of_window.get_mut(series) {
+                    Some(known) => known.extend_from_slice(points),
+                    None => drop(of_window.insert(series.clone(), points.to_vec())),
                 }
             }
         }
