@@ -12,10 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use muster::metrics::block::{
-    self, Cells, Directories, Room,
-    day::{DayBuilder, Index},
-};
+use muster::metrics::block::{self, Cells, Directories, Room, day::DayBuilder};
 use muster_shared::metric::{Series, varint::put_deltas};
 use muster_tests::recording::{Recording, Samples};
 use pco::{ChunkConfig, standalone};
@@ -206,10 +203,10 @@ fn day(samples: &Samples) -> Result<(Cost, usize)> {
     }
     let day = builder.finish().context("an empty day")?;
     let encode = started.elapsed();
-    let bytes = day.index.payload.len() + day.stripes.iter().map(|stripe| stripe.payload.len()).sum::<usize>();
+    let bytes = day.head.payload.len() + day.stripes.iter().map(|stripe| stripe.payload.len()).sum::<usize>();
     let started = Instant::now();
-    let index = Index::<1>::read((&day.index.payload, day.index.checksum), &Directories::default())?;
-    let stripes = day.stripes.iter().map(|stripe| (&stripe.payload[..], stripe.checksum)).enumerate();
+    let index = Index::<1>::read((&day.head.payload, day.head.checksum), &Directories::default())?;
+    let stripes = (0..).zip(day.stripes.iter().map(|stripe| (&stripe.payload[..], stripe.checksum)));
     let (table, damage) = index.with(stripes, &mut Room::default())?;
     let read = table.select(|_| true)?;
     let decode = started.elapsed();
@@ -218,5 +215,5 @@ fn day(samples: &Samples) -> Result<(Cost, usize)> {
         .into_iter()
         .map(|(series, cells)| (series, cells.into_iter().map(|(at_us, [value])| (at_us, value)).collect::<Vec<_>>()));
     ensure!(points.eq(samples.clone()), "a day answers something else");
-    Ok((Cost { bytes, encode, decode }, usize::try_from(day.index.samples)?))
+    Ok((Cost { bytes, encode, decode }, usize::try_from(day.head.samples)?))
 }

@@ -252,7 +252,8 @@ async fn parts(directory: &std::path::Path) -> Result<Vec<(&'static str, u64)>> 
         ("days of samples, indexes", "metric_days WHERE resolution = 1"),
         ("days of samples, stripes", "metric_day_stripes WHERE resolution = 1"),
         ("days of minutes", "metric_day_stripes WHERE resolution = 60"),
-        ("hours of samples, half a day", "metric_blocks WHERE resolution = 1"),
+        ("hours of samples, half a day, indexes", "metric_blocks WHERE resolution = 1"),
+        ("hours of samples, half a day, stripes", "metric_block_stripes WHERE resolution = 1"),
         ("hours of minutes, half a day", "metric_blocks WHERE resolution = 60"),
         ("hours", "metric_blocks WHERE resolution = 3600"),
         ("frames, an hour", "metric_frames"),
@@ -371,8 +372,15 @@ async fn charts(
             chart.2 =
                 answer["series"][0]["avg"].as_array().context("a series")?.iter().filter(|it| !it.is_null()).count();
         }
-        for (_, step_s) in own {
-            reading.once((from_s, to_s), step_s).await?;
+        for (name, step_s) in own {
+            reading.once(format!("{name}, reading alone"), (from_s, to_s), step_s).await?;
+            // The end is noon, and the last hour is in frames.
+            let (midnight_s, frames_s) = (to_s - 12 * HOUR_S, to_s - HOUR_S);
+            for (what, range_s) in
+                [("days", (from_s, midnight_s)), ("hours", (midnight_s, frames_s)), ("frames", (frames_s, to_s))]
+            {
+                reading.once(format!("{name}, its {what} alone"), range_s, step_s).await?;
+            }
         }
         for (chart, peer) in charts.iter_mut().skip(own.len()).zip(&mut kept) {
             let query = format!("avg_over_time({CHARTED}{{copy=\"\"}}[{step_s}s])");
@@ -381,19 +389,19 @@ async fn charts(
             chart.2 = Engine::points_of_range(&body)?;
         }
     }
-    charts.extend(reading.done().await);
     for (name, _, points) in &charts {
         ensure!(*points as i64 >= (to_s - from_s) / step_s - 20, "{name}: {points} points");
     }
+    charts.extend(reading.done().await);
     Ok(charts)
 }
 
-/// The same charts read in this process: what is left of a call is HTTP, permissions and JSON.
+/// The same charts read in this process, and parts of them: what is left of a call is HTTP, permissions and JSON.
 struct Reading {
     store: Store,
     history: History,
     whose: (OrgId, ServerId),
-    charts: BTreeMap<i64, (Vec<Duration>, usize)>,
+    charts: BTreeMap<String, (Vec<Duration>, usize)>,
 }
 
 impl Reading {
@@ -405,14 +413,14 @@ impl Reading {
         Ok(Self { store, history, whose: (org, server), charts: BTreeMap::new() })
     }
 
-    async fn once(&mut self, (from_s, to_s): (i64, i64), step_s: i64) -> Result<()> {
+    async fn once(&mut self, name: String, (from_s, to_s): (i64, i64), step_s: i64) -> Result<()> {
         let selection = Selection::new([CHARTED.to_owned()], [])?;
         let steps = Steps::new(from_s * SECOND_US, to_s * SECOND_US, Some(step_s * SECOND_US))?;
         let begun = Instant::now();
         let read = self.history.buckets(self.whose, &selection, steps, &mut Budget::of(usize::MAX)).await?;
         let took = begun.elapsed();
         let points = read.values().next().context("a series")?.iter().filter(|bucket| bucket.weight > 0).count();
-        let chart = self.charts.entry(step_s).or_default();
+        let chart = self.charts.entry(name).or_default();
         chart.0.push(took);
         chart.1 = points;
         Ok(())
@@ -420,7 +428,6 @@ impl Reading {
 
     async fn done(self) -> impl Iterator<Item = (String, Vec<Duration>, usize)> {
         self.store.close().await;
-        let name = |step_s: i64| format!("muster, reading alone, steps of {step_s} s");
-        self.charts.into_iter().map(move |(step_s, (times, points))| (name(step_s), times, points))
+        self.charts.into_iter().map(|(name, (times, points))| (name, times, points))
     }
 }

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result, ensure};
 use muster::metrics::{
     Declarations,
-    block::{self, Directories, Room, day::Index},
+    block::{self, Cells, Directories, Index, Room},
 };
 use muster_shared::{
     metric::{self, Series, SeriesId},
     wire::FrameEncoding,
 };
-use sqlx::{AnyPool, Row as _};
+use sqlx::{AnyPool, Row as _, any::AnyRow};
 
 use crate::control_plane::ScratchDatabase;
 
@@ -60,18 +60,13 @@ pub async fn sealed(pool: &AnyPool, server_id: &str) -> Result<BTreeMap<Series, 
         ensure!(earlier.is_none(), "a sample of {server_id} at {at_us} is in two days");
     }
     let mut sealed: BTreeMap<Series, Vec<(i64, i64)>> = BTreeMap::new();
-    let blocks = "SELECT checksum, payload FROM metric_blocks WHERE server_id = $1 AND resolution = 1";
-    for row in sqlx::query(blocks).bind(server_id).fetch_all(pool).await? {
-        let (checksum, payload): (i64, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
-        let content = (&payload[..], u32::try_from(checksum)?);
-        for (series, cells) in block::select::<1>(content, &Directories::default(), |_| true)? {
-            let of_day = of_days.get(&series);
-            let points = sealed.entry(series.clone()).or_default();
-            for (at_us, [value]) in cells {
-                match of_day.and_then(|known| known.get(&at_us)) {
-                    Some(known) => ensure!(*known == value, "{series:?} at {at_us} is {known} in its day and {value}"),
-                    None => points.push((at_us, value)),
-                }
+    for (series, cells) in sealed_in_hours(pool, server_id).await? {
+        let of_day = of_days.get(&series);
+        let points = sealed.entry(series.clone()).or_default();
+        for (at_us, [value]) in cells {
+            match of_day.and_then(|known| known.get(&at_us)) {
+                Some(known) => ensure!(*known == value, "{series:?} at {at_us} is {known} in its day and {value}"),
+                None => points.push((at_us, value)),
             }
         }
     }
@@ -81,29 +76,58 @@ pub async fn sealed(pool: &AnyPool, server_id: &str) -> Result<BTreeMap<Series, 
     Ok(sealed)
 }
 
+async fn sealed_in_hours(pool: &AnyPool, server_id: &str) -> Result<Vec<(Series, Cells<1>)>> {
+    let mut found = Vec::new();
+    let blocks = "SELECT window_us, part, generation, stripes, checksum, payload FROM metric_blocks \
+                  WHERE server_id = $1 AND resolution = 1";
+    for row in sqlx::query(blocks).bind(server_id).fetch_all(pool).await? {
+        let (checksum, payload): (i64, Vec<u8>) = (row.try_get("checksum")?, row.try_get("payload")?);
+        let head = (&payload[..], u32::try_from(checksum)?);
+        if row.try_get::<i64, _>("stripes")? == 0 {
+            found.extend(block::select::<1>(head, &Directories::default(), |_| true)?);
+            continue;
+        }
+        let stripes = "SELECT stripe, checksum, payload FROM metric_block_stripes \
+                       WHERE server_id = $1 AND resolution = 1 AND window_us = $2 AND part = $3 AND generation = $4";
+        let mut query = sqlx::query(stripes).bind(server_id);
+        for column in ["window_us", "part", "generation"] {
+            query = query.bind(row.try_get::<i64, _>(column)?);
+        }
+        for row in rows_of(head, query.fetch_all(pool).await?)? {
+            found.push(row);
+        }
+    }
+    Ok(found)
+}
+
 async fn sealed_in_days(pool: &AnyPool, server_id: &str) -> Result<Vec<(Series, i64, i64)>> {
-    let (mut found, directories) = (Vec::new(), Directories::default());
+    let mut found = Vec::new();
     let days = "SELECT day_us, checksum, payload FROM metric_days WHERE server_id = $1 AND resolution = 1";
     for row in sqlx::query(days).bind(server_id).fetch_all(pool).await? {
         let (day_us, checksum, payload): (i64, i64, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        let index = Index::<1>::read((&payload, u32::try_from(checksum)?), &directories)?;
         let stripes = "SELECT stripe, checksum, payload FROM metric_day_stripes \
                        WHERE server_id = $1 AND resolution = 1 AND day_us = $2";
-        let mut contents = Vec::<(usize, Vec<u8>, u32)>::new();
-        for row in sqlx::query(stripes).bind(server_id).bind(day_us).fetch_all(pool).await? {
-            let (stripe, checksum): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-            contents.push((usize::try_from(stripe)?, row.try_get(2)?, u32::try_from(checksum)?));
-        }
-        ensure!(contents.len() == index.stripes().len(), "the day {day_us} of {server_id} has other stripes");
-        let stripes = contents.iter().map(|(stripe, payload, checksum)| (*stripe, (&payload[..], *checksum)));
-        let (table, damage) = index.with(stripes, &mut Room::default())?;
-        ensure!(damage.is_none(), "the day {day_us} of {server_id}: {damage:?}");
-        for row in table.rows() {
-            let (series, cells) = row?;
+        let stripes = sqlx::query(stripes).bind(server_id).bind(day_us).fetch_all(pool).await?;
+        for (series, cells) in rows_of((&payload, u32::try_from(checksum)?), stripes)? {
             found.extend(cells.into_iter().map(|(at_us, [value])| (series.clone(), at_us, value)));
         }
     }
     Ok(found)
+}
+
+/// What is in an index with its stripes: rows of stripe, checksum and payload.
+fn rows_of(index: (&[u8], u32), stripes: Vec<AnyRow>) -> Result<Vec<(Series, Cells<1>)>> {
+    let index = Index::<1>::read(index, &Directories::default())?;
+    let mut contents = Vec::<(u32, Vec<u8>, u32)>::new();
+    for row in stripes {
+        let (stripe, checksum): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+        contents.push((u32::try_from(stripe)?, row.try_get(2)?, u32::try_from(checksum)?));
+    }
+    ensure!(contents.len() == index.stripes().len(), "an index has other stripes");
+    let stripes = contents.iter().map(|(stripe, payload, checksum)| (*stripe, (&payload[..], *checksum)));
+    let (table, damage) = index.with(stripes, &mut Room::default())?;
+    ensure!(damage.is_none(), "a stripe: {damage:?}");
+    Ok(table.rows().collect::<Result<_, _>>()?)
 }
 
 /// How many series all servers have declared.

@@ -1,6 +1,7 @@
 //! What a server's samples say.
 
 pub mod block;
+mod block_row;
 pub mod compact;
 mod declarations;
 pub mod engine;

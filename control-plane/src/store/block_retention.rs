@@ -2,7 +2,7 @@
 
 use muster_shared::id::{OrgId, ServerId};
 
-use super::{Resolution, Result, Store, rows::Columns as _};
+use super::{BlockKey, Resolution, Result, Store, blocks::delete_block, rows::Columns as _};
 
 impl Store {
     /// Deletes up to `limit` blocks of `resolution` of an organisation whose windows were over at `before_us`: a window
@@ -11,19 +11,23 @@ impl Store {
     /// # Errors
     /// [`StoreError`](super::StoreError).
     pub async fn forget_blocks(&self, org: OrgId, resolution: Resolution, before_us: i64, limit: u32) -> Result<u64> {
-        let done = sqlx::query(
-            "DELETE FROM metric_blocks WHERE (server_id, resolution, window_us, part) IN \
-             (SELECT b.server_id, b.resolution, b.window_us, b.part FROM metric_blocks b \
-             JOIN servers s ON s.id = b.server_id \
-             WHERE b.resolution = $1 AND b.window_us < $2 AND s.org_id = $3 ORDER BY b.window_us LIMIT $4)",
+        let mut tx = self.begin().await?;
+        let old = sqlx::query(
+            "SELECT b.server_id, b.window_us, b.part FROM metric_blocks b JOIN servers s ON s.id = b.server_id \
+             WHERE b.resolution = $1 AND b.window_us < $2 AND s.org_id = $3 ORDER BY b.window_us LIMIT $4",
         )
         .bind(resolution.seconds())
         .bind(before_us.saturating_sub(resolution.window_us()))
         .bind(org.to_string())
         .bind(i64::from(limit))
-        .execute(self.write())
+        .fetch_all(&mut *tx)
         .await?;
-        Ok(done.rows_affected())
+        for row in &old {
+            let key = BlockKey { resolution, window_us: row.value("window_us")?, part: row.value("part")? };
+            delete_block(&mut tx, row.parsed("server_id")?, key).await?;
+        }
+        tx.commit().await?;
+        Ok(old.len() as u64)
     }
 
     /// Deletes an organisation's quarantined frames, and those kept after sealing or forwarding, with no sample since

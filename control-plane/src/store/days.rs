@@ -4,19 +4,15 @@
 //! before and does not find its stripes reads the index again. The server's revision is the one that sealing raises, so
 //! that one who makes a day and one who seals are told apart, and the second does nothing.
 
-use std::fmt::Write as _;
-
 use muster_shared::id::{OrgId, ServerId};
-use sqlx::AssertSqlSafe;
 
 use super::{
-    BlockKey, Resolution, Result, Store, StoreError, Tx,
-    blocks::{between, claim, delete_block},
+    BlockKey, Resolution, Result, Store, StripesKey, Tx,
+    blocks::{between, delete_block},
     rows::Columns as _,
+    sealing::claim,
+    stripes::checksum,
 };
-
-/// Runs of stripes asked for in one statement, largest first; few sizes, so that few statements need preparing.
-const RUNS_PER_STATEMENT: [usize; 2] = [8, 1];
 
 /// A stored day's index.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,25 +25,6 @@ pub struct DayRow {
     pub last_us: i64,
     /// Values in it.
     pub samples: u64,
-    pub checksum: u32,
-    pub payload: Vec<u8>,
-}
-
-/// Neighbouring stripes of a day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StripeRun {
-    pub day_us: i64,
-    pub generation: i64,
-    pub first: u32,
-    pub last: u32,
-}
-
-/// A stored stripe.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StripeRow {
-    pub day_us: i64,
-    pub generation: i64,
-    pub stripe: u32,
     pub checksum: u32,
     pub payload: Vec<u8>,
 }
@@ -71,6 +48,14 @@ pub struct DueDay {
     pub server: ServerId,
     pub resolution: Resolution,
     pub day_us: i64,
+}
+
+impl DayRow {
+    /// What its stripes are found by.
+    #[must_use]
+    pub fn stripes_key(&self) -> StripesKey {
+        StripesKey { begin_us: self.day_us, part: 0, generation: self.generation }
+    }
 }
 
 impl Store {
@@ -108,46 +93,6 @@ impl Store {
             })
         })
         .collect()
-    }
-
-    /// The stripes in `runs` of a server's days; those that are gone meanwhile are not among them.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn day_stripes(
-        &self,
-        (org, server): (OrgId, ServerId),
-        resolution: Resolution,
-        mut runs: &[StripeRun],
-    ) -> Result<Vec<StripeRow>> {
-        let mut found = Vec::new();
-        for size in RUNS_PER_STATEMENT {
-            while let Some((some, rest)) = runs.split_at_checked(size) {
-                runs = rest;
-                let mut query = sqlx::query(AssertSqlSafe(stripes_of_runs(size)))
-                    .bind(org.to_string())
-                    .bind(server.to_string())
-                    .bind(resolution.seconds());
-                for run in some {
-                    query = query
-                        .bind(run.day_us)
-                        .bind(run.generation)
-                        .bind(i64::from(run.first))
-                        .bind(i64::from(run.last));
-                }
-                for row in query.fetch_all(self.read()).await? {
-                    let stripe = row.value::<i64>("stripe")?;
-                    found.push(StripeRow {
-                        day_us: row.value("day_us")?,
-                        generation: row.value("generation")?,
-                        stripe: u32::try_from(stripe).map_err(|_| StoreError::Unreadable { column: "stripe" })?,
-                        checksum: checksum(row.value("checksum")?),
-                        payload: row.value("payload")?,
-                    });
-                }
-            }
-        }
-        Ok(found)
     }
 
     /// When the first sample of a server's days of `resolution` was; `None` where it has none.
@@ -317,29 +262,4 @@ async fn insert_day(tx: &mut Tx, server: ServerId, day: &DayRow) -> Result<()> {
     .execute(&mut **tx)
     .await?;
     Ok(())
-}
-
-fn stripes_of_runs(runs: usize) -> String {
-    let mut sql = "SELECT t.day_us, t.generation, t.stripe, t.checksum, t.payload FROM metric_day_stripes t \
-                   JOIN servers s ON s.id = t.server_id \
-                   WHERE s.org_id = $1 AND t.server_id = $2 AND t.resolution = $3 AND ("
-        .to_owned();
-    for run in 0..runs {
-        let (or, at) = (if run > 0 { " OR " } else { "" }, 4 + 4 * run);
-        // Writing to a string does not fail.
-        let _ = write!(
-            sql,
-            "{or}(t.day_us = ${at} AND t.generation = ${} AND t.stripe >= ${} AND t.stripe <= ${})",
-            at + 1,
-            at + 2,
-            at + 3
-        );
-    }
-    sql.push(')');
-    sql
-}
-
-/// A checksum that fits no such number matches nothing, and what it belongs to is damaged.
-pub(super) fn checksum(stored: i64) -> u32 {
-    u32::try_from(stored).unwrap_or(0)
 }

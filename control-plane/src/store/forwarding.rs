@@ -10,9 +10,9 @@ use sqlx::any::AnyRow;
 
 use super::{
     PoisonFrame, Result, Store, StoreError, StoredFrame, Tx,
-    blocks::{note_list_in_use, quarantine},
     frames::stored,
     rows::Columns as _,
+    sealing::{note_list_in_use, quarantine},
 };
 
 /// [`forwarding`](self) of a frame that waits.

@@ -31,6 +31,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (23, "metrics retention", include_str!("migrations/0023_metrics_retention.sql")),
     (24, "forwarding", include_str!("migrations/0024_forwarding.sql")),
     (25, "metric days", include_str!("migrations/0025_metric_days.sql")),
+    (26, "metric block stripes", include_str!("migrations/0026_metric_block_stripes.sql")),
 ];
 
 /// Brings the database to the newest version. PostgreSQL replicas take turns by an advisory lock.

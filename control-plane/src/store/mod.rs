@@ -44,12 +44,14 @@ mod projects;
 mod quota;
 mod rows;
 mod sealed;
+mod sealing;
 mod secrets;
 mod server_deletion;
 mod servers;
 mod ssh_key_rotation_turns;
 mod ssh_key_rotations;
 mod ssh_keys;
+mod stripes;
 #[cfg(test)]
 pub(crate) mod suite;
 #[cfg(test)]
@@ -62,11 +64,11 @@ pub use access::FirstOwner;
 pub use address::{DatabaseUrl, Dialect};
 pub use agents::{SessionClaim, SessionOutcome};
 pub use audit::AuditFilter;
-pub use blocks::{BlockKey, BlockRow, PoisonFrame, Resolution, Sealing};
+pub use blocks::{BlockKey, BlockRow, Resolution};
 pub use certificates::{CertificateStanding, IssuedCertificate};
 pub use command_changes::{Claim, RecordOutcome};
 pub use commands::EndedCommand;
-pub use days::{Compaction, DayRow, DueDay, StripeRow, StripeRun};
+pub use days::{Compaction, DayRow, DueDay};
 pub use enrollment::{Enrolled, Enrolment, Joined};
 pub use environments::EnvironmentCounts;
 pub use error::StoreError;
@@ -77,10 +79,12 @@ pub use health::CheckedServer;
 pub use join_tokens::{JoinToken, JoinTokenStatus, NewJoinToken};
 pub use projects::ProjectDeletion;
 pub use sealed::{Exchange, SEALED_COLUMNS, SealedColumn, SealedValue};
+pub use sealing::{PoisonFrame, Sealing};
 pub use server_deletion::ServerDeletion;
 pub use ssh_key_rotation_turns::Switched;
 pub use ssh_key_rotations::RotationStart;
 pub use ssh_keys::Deletion;
+pub use stripes::{StripeRow, StripeRun, StripesKey, StripesOf};
 
 use std::{
     fs::OpenOptions,

@@ -1,46 +1,22 @@
 //! A day in columns: its index, and stripes that are stored by themselves. Pure.
 //!
-//! ```text
-//! index  = head varint(stripes) varint(series in it)*
-//! stripe = part
-//! ```
 //! A week of one series is then seven indexes and seven stripes, and what series have in common over a day is
 //! compressed once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_shared::metric::{
-    Series,
-    varint::{put_varint, take_varint},
-};
+use muster_shared::metric::Series;
 
 use super::{
-    Damaged, Directories, Encoded, Room, checksum, manner_of_hours,
-    part::Part,
+    Damaged, Encoded, Striped, manner_of_hours,
     stripe::Manner,
     stripe_bytes,
-    table::{Builder, Head, Table, within},
+    table::{Builder, Table, within},
     whole,
 };
 
 /// zstd's: days are written once, and a tenth smaller than with its default.
 const LEVEL: i32 = 9;
-/// Most stripes of a day: more than a day of the largest hosts has.
-const MAX_STRIPES: u64 = 1 << 20;
-
-/// An encoded day.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EncodedDay {
-    pub index: Encoded,
-    pub stripes: Vec<EncodedStripe>,
-}
-
-/// One of its stripes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EncodedStripe {
-    pub checksum: u32,
-    pub payload: Vec<u8>,
-}
 
 /// A day in the making: its series come one after the other, in order.
 #[derive(Debug)]
@@ -64,88 +40,8 @@ impl<'a, const LANES: usize> DayBuilder<'a, LANES> {
 
     /// `None` of nothing.
     #[must_use]
-    pub fn finish(self) -> Option<EncodedDay> {
-        let (first_us, last_us) = (*self.slots.first()?, *self.slots.last()?);
-        let built = self.builder.finish()?;
-        let mut payload = built.head;
-        put_varint(&mut payload, built.stripes.len() as u64);
-        built.stripes.iter().for_each(|stripe| put_varint(&mut payload, stripe.series));
-        let index = Encoded { checksum: checksum(&payload), payload, first_us, last_us, samples: built.samples };
-        let stripes = built
-            .stripes
-            .into_iter()
-            .map(|stripe| EncodedStripe { checksum: checksum(&stripe.part), payload: stripe.part });
-        Some(EncodedDay { index, stripes: stripes.collect() })
-    }
-}
-
-/// A day's index, but for its slots, which are unpacked with its stripes.
-#[derive(Debug)]
-pub struct Index<const LANES: usize> {
-    head: Head<'static>,
-    /// How many series each stripe has.
-    stripes: Vec<usize>,
-}
-
-impl<const LANES: usize> Index<LANES> {
-    /// Reads an index.
-    ///
-    /// # Errors
-    /// [`Damaged`].
-    pub fn read((mut payload, expected): (&[u8], u32), directories: &Directories) -> Result<Self, Damaged> {
-        let head = Head::take::<LANES>(&mut payload, expected, directories)?;
-        let count = take_varint(&mut payload)?;
-        if count > MAX_STRIPES {
-            return Err(Damaged::Content);
-        }
-        let (mut stripes, mut left) = (Vec::new(), head.series.len());
-        for _ in 0..count {
-            let series = usize::try_from(take_varint(&mut payload)?).map_err(|_| Damaged::Content)?;
-            left = left.checked_sub(series).ok_or(Damaged::Content)?;
-            stripes.push(series);
-        }
-        if left > 0 || !payload.is_empty() {
-            return Err(Damaged::Content);
-        }
-        Ok(Self { head: head.into_owned(), stripes })
-    }
-
-    /// The numbers of all stripes.
-    pub fn stripes(&self) -> std::ops::Range<usize> {
-        0..self.stripes.len()
-    }
-
-    /// The numbers of the stripes with a series that is `wanted`, ascending.
-    pub fn stripes_with(&self, wanted: impl Fn(&Series) -> bool) -> Vec<usize> {
-        let mut end = 0;
-        let has = |(stripe, series): (usize, &usize)| {
-            let named = &self.head.series[end..end + series];
-            end += series;
-            named.iter().any(&wanted).then_some(stripe)
-        };
-        self.stripes.iter().enumerate().filter_map(has).collect()
-    }
-
-    /// What can be read with `stripes`, each by its number; and the first damage among them, which are left out.
-    ///
-    /// # Errors
-    /// [`Damaged`] of the index itself.
-    pub fn with<'a>(
-        self,
-        stripes: impl IntoIterator<Item = (usize, (&'a [u8], u32))>,
-        room: &mut Room,
-    ) -> Result<(Table<'a, LANES>, Option<Damaged>), Damaged> {
-        let mut all: Vec<_> = self.stripes.iter().map(|series| (*series, None)).collect();
-        let mut damage = None;
-        for (number, content) in stripes {
-            match (part(content), all.get_mut(number)) {
-                (Ok(part), Some((_, place))) => *place = Some(part),
-                (Ok(_), None) => damage = damage.or(Some(Damaged::Content)),
-                (Err(damaged), _) => damage = damage.or(Some(damaged)),
-            }
-        }
-        let slots = self.head.slots(room)?;
-        Ok((Table { series: self.head.series, slots, stripes: all }, damage))
+    pub fn finish(self) -> Option<Striped> {
+        Some(Striped::apart(self.builder.finish()?, self.slots))
     }
 }
 
@@ -176,17 +72,8 @@ pub fn hours<const LANES: usize>(
             Err(damaged) => damage = Some(damaged),
         }
     }
-    let whole = |(window, slots, builder)| Some((window, whole(builder, slots)?));
+    let whole = |(window, slots, builder): (_, _, Builder<'_, LANES>)| Some((window, whole(builder.finish()?, slots)));
     (builders.into_iter().filter_map(whole).collect(), damage)
-}
-
-fn part((payload, expected): (&[u8], u32)) -> Result<Part<'_>, Damaged> {
-    if checksum(payload) != expected {
-        return Err(Damaged::Checksum);
-    }
-    let mut input = payload;
-    let part = Part::take(&mut input)?;
-    if input.is_empty() { Ok(part) } else { Err(Damaged::Content) }
 }
 
 #[cfg(test)]
@@ -194,7 +81,7 @@ mod tests {
     use muster_shared::metric::SeriesKind;
 
     use super::*;
-    use crate::metrics::block::Cells;
+    use crate::metrics::block::{Cells, Directories, Index, Room, checksum};
 
     fn series(number: usize) -> Series {
         let labels = [("n".to_owned(), format!("{number:03}"))].into();
@@ -213,14 +100,14 @@ mod tests {
         (slots, cells)
     }
 
-    fn encoded(slots: &[i64], cells: &[Cells<1>]) -> EncodedDay {
+    fn encoded(slots: &[i64], cells: &[Cells<1>]) -> Striped {
         let mut builder = DayBuilder::<1>::new(slots);
         cells.iter().enumerate().for_each(|(number, cells)| builder.put(&series(number), cells));
         builder.finish().expect("a day")
     }
 
-    fn index(day: &EncodedDay) -> Index<1> {
-        Index::read((&day.index.payload, day.index.checksum), &Directories::default()).expect("whole")
+    fn index(day: &Striped) -> Index<1> {
+        Index::read((&day.head.payload, day.head.checksum), &Directories::default()).expect("whole")
     }
 
     #[test]
@@ -228,12 +115,12 @@ mod tests {
         let (slots, cells) = day(12);
         let day = encoded(&slots, &cells);
         assert!(day.stripes.len() > 5, "{}", day.stripes.len());
-        assert_eq!(day.index.samples, cells.iter().map(|cells| cells.len() as u64).sum::<u64>());
+        assert_eq!(day.head.samples, cells.iter().map(|cells| cells.len() as u64).sum::<u64>());
         for (number, cells) in cells.iter().enumerate() {
             let index = index(&day);
             let wanted = |one: &Series| *one == series(number);
             let [stripe] = index.stripes_with(wanted)[..] else { panic!("in one stripe") };
-            let (content, others) = (&day.stripes[stripe], day.stripes.len() - 1);
+            let (content, others) = (&day.stripes[stripe as usize], day.stripes.len() - 1);
             let (table, damage) =
                 index.with([(stripe, (&content.payload[..], content.checksum))], &mut Room::default()).expect("whole");
             assert_eq!(table.slots(), slots);
@@ -246,7 +133,7 @@ mod tests {
     fn an_hour_is_taken_out_as_a_block() {
         let (slots, cells) = day(7);
         let (day, hour_us) = (encoded(&slots, &cells), 3_600_000_000);
-        let stripes = day.stripes.iter().map(|stripe| (&stripe.payload[..], stripe.checksum)).enumerate();
+        let stripes = (0..).zip(day.stripes.iter().map(|stripe| (&stripe.payload[..], stripe.checksum)));
         let (table, _) = index(&day).with(stripes, &mut Room::default()).expect("whole");
         let (hours, damage) = hours(table, &BTreeSet::from([hour_us, 20 * hour_us]), hour_us);
         assert_eq!((damage, hours.keys().copied().collect::<Vec<_>>()), (None, vec![hour_us]), "the other has nothing");
@@ -266,8 +153,9 @@ mod tests {
         let mut day = encoded(&slots, &cells);
         let middle = day.stripes[2].payload.len() / 2;
         day.stripes[2].payload[middle] ^= 4;
-        let lost = index(&day).stripes[2];
-        let stripes = day.stripes.iter().map(|stripe| (&stripe.payload[..], stripe.checksum)).enumerate();
+        let is_lost = |number: &usize| index(&day).stripes_with(|one| *one == series(*number)) == [2];
+        let lost = (0..12).filter(is_lost).count();
+        let stripes = (0..).zip(day.stripes.iter().map(|stripe| (&stripe.payload[..], stripe.checksum)));
         let (table, damage) = index(&day).with(stripes, &mut Room::default()).expect("whole");
         assert_eq!(damage, Some(Damaged::Checksum));
         let read: Vec<_> = table.rows().collect::<Result<_, _>>().expect("whole");
@@ -279,11 +167,11 @@ mod tests {
     fn a_damaged_index_and_stripes_of_another_day_are_found_out() {
         let (slots, cells) = day(3);
         let day = encoded(&slots, &cells);
-        let mut payload = day.index.payload.clone();
+        let mut payload = day.head.payload.clone();
         for bit in 0..8 {
             payload[11] ^= 1 << bit;
             let read = |expected| Index::<1>::read((&payload, expected), &Directories::default());
-            assert_eq!(read(day.index.checksum).err(), Some(Damaged::Checksum));
+            assert_eq!(read(day.head.checksum).err(), Some(Damaged::Checksum));
             // Even with a checksum that matches, as another program might have written it.
             drop(read(checksum(&payload)));
         }
@@ -291,6 +179,6 @@ mod tests {
         let (_, damage) =
             index(&day).with([(99, (&content.payload[..], content.checksum))], &mut Room::default()).expect("whole");
         assert_eq!(damage, Some(Damaged::Content));
-        assert!(Index::<4>::read((&day.index.payload, day.index.checksum), &Directories::default()).is_err());
+        assert!(Index::<4>::read((&day.head.payload, day.head.checksum), &Directories::default()).is_err());
     }
 }

@@ -1,8 +1,9 @@
 //! Many series over some time, in columns: what samples become once they are some minutes old. Pure.
 //!
 //! A block says of itself what its series are, so that it can be read whatever becomes of anything else that is stored.
-//! Columns lie together in stripes, each compressed by itself: reading one series decompresses one stripe. An hour's block
-//! has its stripes inside; a [`day`]'s are stored beside it, so that reading one series reads one of them.
+//! Columns lie together in stripes, each compressed by itself: reading one series decompresses one stripe. A block with few
+//! of them has them inside; those of a [`day`], and of a larger hour of single samples, are stored beside their [`Index`], so
+//! that reading one series reads one of them.
 //!
 //! ```text
 //! payload  = head (varint(series in it) part)*
@@ -16,6 +17,7 @@ mod column;
 mod cursor;
 pub mod day;
 mod directory;
+mod index;
 mod part;
 mod planes;
 pub mod rollup;
@@ -24,6 +26,7 @@ mod stripe;
 mod table;
 
 pub use directory::Directories;
+pub use index::{EncodedStripe, Index, Striped};
 pub use room::Room;
 pub use table::{Rows, Table};
 
@@ -34,7 +37,10 @@ use muster_shared::metric::{
     varint::{EndsEarly, put_varint},
 };
 
-use self::{stripe::Manner, table::Builder};
+use self::{
+    stripe::Manner,
+    table::{Builder, Built},
+};
 
 const VERSION: u8 = 3;
 
@@ -69,18 +75,26 @@ pub struct Encoded {
     pub samples: u64,
 }
 
+impl Encoded {
+    /// `slots` are those of what is in it, in order.
+    fn new(payload: Vec<u8>, slots: &[i64], samples: u64) -> Self {
+        let [first_us, last_us] = [slots.first(), slots.last()].map(|slot| slot.copied().unwrap_or_default());
+        Self { checksum: checksum(&payload), payload, first_us, last_us, samples }
+    }
+}
+
 /// Encodes `series`, each with its cells in order of time; those without any are left out. `None` of nothing.
 #[must_use]
 pub fn encode<const LANES: usize>(series: &BTreeMap<Series, Cells<LANES>>) -> Option<Encoded> {
     let slots = slots_of(series, |(at_us, _)| *at_us);
     let mut builder = Builder::new(&slots, manner_of_hours::<LANES>());
     series.iter().for_each(|(series, cells)| builder.put(series, cells));
-    whole(builder, &slots)
+    Some(whole(builder.finish()?, &slots))
 }
 
-/// [`encode`] of single samples.
+/// Encodes single samples, each series' in order of time; series without any are left out. `None` of nothing.
 #[must_use]
-pub fn encode_points(series: &BTreeMap<Series, Vec<(i64, i64)>>) -> Option<Encoded> {
+pub fn encode_points(series: &BTreeMap<Series, Vec<(i64, i64)>>) -> Option<Striped> {
     let slots = slots_of(series, |(at_us, _)| *at_us);
     let mut builder = Builder::<1>::new(&slots, manner_of_hours::<1>());
     let mut cells = Cells::<1>::new();
@@ -89,7 +103,9 @@ pub fn encode_points(series: &BTreeMap<Series, Vec<(i64, i64)>>) -> Option<Encod
         cells.extend(points.iter().map(|(at_us, value)| (*at_us, [*value])));
         builder.put(series, &cells);
     }
-    whole(builder, &slots)
+    let built = builder.finish()?;
+    // One stripe is read whole anyway.
+    Some(if built.stripes.len() > 1 { Striped::apart(built, &slots) } else { whole(built, &slots).into() })
 }
 
 /// The times of all `series`, in order and each once. Mostly they have the same: only times that the longest does not have are
@@ -115,15 +131,13 @@ fn slots_of<T>(series: &BTreeMap<Series, Vec<T>>, time: impl Fn(&T) -> i64) -> V
 }
 
 /// A block with its stripes inside.
-fn whole<const LANES: usize>(builder: Builder<'_, LANES>, slots: &[i64]) -> Option<Encoded> {
-    let (first_us, last_us) = (*slots.first()?, *slots.last()?);
-    let built = builder.finish()?;
+fn whole(built: Built, slots: &[i64]) -> Encoded {
     let mut payload = built.head;
     for stripe in built.stripes {
         put_varint(&mut payload, stripe.series);
         payload.extend_from_slice(&stripe.part);
     }
-    Some(Encoded { checksum: checksum(&payload), payload, first_us, last_us, samples: built.samples })
+    Encoded::new(payload, slots, built.samples)
 }
 
 /// zstd's own default: what is written once an hour is written again at the end of the day.
@@ -152,19 +166,6 @@ pub fn select<const LANES: usize>(
     wanted: impl Fn(&Series) -> bool,
 ) -> Result<Vec<(Series, Cells<LANES>)>, Damaged> {
     Table::read(content, directories, &mut Room::default())?.select(wanted)
-}
-
-/// The same, from `from_us` on.
-///
-/// # Errors
-/// [`Damaged`].
-pub fn select_from<const LANES: usize>(
-    content: (&[u8], u32),
-    directories: &Directories,
-    from_us: i64,
-    wanted: impl Fn(&Series) -> bool,
-) -> Result<Vec<(Series, Cells<LANES>)>, Damaged> {
-    Table::read(content, directories, &mut Room::default())?.select_within((from_us, i64::MAX), wanted)
 }
 
 #[cfg(test)]
@@ -203,7 +204,7 @@ mod tests {
             let points: BTreeMap<_, Vec<_>> = table.iter().map(|(series, cells)| (series.clone(), points(cells))).collect();
             let cells = |points: &Vec<(i64, i64)>| points.iter().map(|(at_us, value)| (*at_us, [*value])).collect();
             let cells: BTreeMap<_, Cells<1>> = points.iter().map(|(series, points)| (series.clone(), cells(points))).collect();
-            prop_assert_eq!(encode_points(&points), encode(&cells));
+            prop_assert_eq!(encode_points(&points), encode(&cells).map(Into::into), "one stripe stays inside");
         }
 
         #[test]

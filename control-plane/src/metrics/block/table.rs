@@ -110,6 +110,17 @@ impl<'a, const LANES: usize> Table<'a, LANES> {
         Ok(Self { slots: head.slots(room)?, series: head.series, stripes })
     }
 
+    /// Whether a series that is `wanted` is in a stripe that is not at hand.
+    #[must_use]
+    pub fn lacks(&self, wanted: impl Fn(&Series) -> bool) -> bool {
+        let mut rest = &self.series[..];
+        self.stripes.iter().any(|(series, part)| {
+            let (named, others) = rest.split_at_checked(*series).unwrap_or_default();
+            rest = others;
+            part.is_none() && named.iter().any(&wanted)
+        })
+    }
+
     /// The times at which there is any value.
     #[must_use]
     pub fn slots(&self) -> &[i64] {

@@ -6,11 +6,8 @@ use muster_shared::metric::{Series, SeriesKind};
 
 use crate::{
     metrics::{
-        block::{
-            Cells, Damaged, Directories, Room, Rows, Table,
-            day::{DayBuilder, EncodedDay, Index},
-            rollup,
-        },
+        block::{Cells, Damaged, Directories, Index, Room, Rows, Striped, Table, day::DayBuilder, rollup},
+        block_row,
         history::hours_of,
         seal::window_of,
         steps::Bucket,
@@ -22,7 +19,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Merged {
     /// `None` where there is nothing new that can be read, or not everything of the day itself can.
-    pub(super) day: Option<EncodedDay>,
+    pub(super) day: Option<Striped>,
     /// The blocks that are in it.
     pub(super) absorbed: Vec<BlockKey>,
     pub(super) damaged: Vec<(BlockKey, Damaged)>,
@@ -111,7 +108,7 @@ fn attempt<J: Joined<LANES>, const LANES: usize>(
         if merged.damaged.iter().any(|(key, _)| *key == block.key) {
             continue;
         }
-        match Table::<LANES>::read((&block.payload, block.checksum), &directories, &mut Room::default()) {
+        match block_row::table::<LANES>(block, (&directories, &mut Room::default()), |_| true) {
             Err(damage) => merged.damaged.push((block.key, damage)),
             Ok(table) => {
                 slots.extend_from_slice(table.slots());
@@ -159,7 +156,7 @@ fn table_of_day<'a, const LANES: usize>(
     if stripes.len() < index.stripes().len() {
         return Err(Damaged::Content);
     }
-    let contents = stripes.iter().map(|stripe| (stripe.stripe as usize, (&stripe.payload[..], stripe.checksum)));
+    let contents = stripes.iter().map(|stripe| (stripe.stripe, (&stripe.payload[..], stripe.checksum)));
     let (table, damage) = index.with(contents, &mut Room::default())?;
     damage.map_or(Ok(table), Err)
 }
@@ -189,7 +186,7 @@ mod tests {
     use super::*;
     use crate::{
         metrics::{
-            block::{encode, select},
+            block::{EncodedStripe, encode, select},
             steps::HOUR_US,
         },
         store::Resolution,
@@ -203,16 +200,14 @@ mod tests {
 
     fn blocks<const LANES: usize>(resolution: Resolution, hours: &Hours<LANES>) -> Vec<BlockRow> {
         let block = |(hour, table): (&i64, &BTreeMap<Series, Cells<LANES>>)| {
-            let block = encode(table)?;
             let key = BlockKey { resolution, window_us: hour * HOUR_US, part: 0 };
-            let (checksum, payload) = (block.checksum, block.payload);
-            Some(BlockRow { key, first_us: block.first_us, last_us: block.last_us, samples: 0, checksum, payload })
+            Some(block_row::row(key, 1, encode(table)?.into()))
         };
         hours.iter().filter_map(block).collect()
     }
 
-    fn rows(day: EncodedDay) -> (DayRow, Vec<StripeRow>) {
-        let EncodedDay { index, stripes } = day;
+    fn rows(day: Striped) -> (DayRow, Vec<StripeRow>) {
+        let Striped { head: index, stripes } = day;
         let row = DayRow {
             resolution: Resolution::Second,
             day_us: 0,
@@ -223,14 +218,12 @@ mod tests {
             checksum: index.checksum,
             payload: index.payload,
         };
-        let stripe = |(stripe, content): (u32, crate::metrics::block::day::EncodedStripe)| StripeRow {
-            day_us: 0,
-            generation: 1,
-            stripe,
-            checksum: content.checksum,
-            payload: content.payload,
-        };
-        (row, (0..).zip(stripes).map(stripe).collect())
+        let key = row.stripes_key();
+        let stripes = (0..).zip(stripes).map(|(stripe, content)| {
+            let EncodedStripe { checksum, payload } = content;
+            StripeRow { key, stripe, checksum, payload }
+        });
+        (row, stripes.collect())
     }
 
     fn read<const LANES: usize>((row, stripes): &(DayRow, Vec<StripeRow>)) -> BTreeMap<Series, Cells<LANES>> {

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use self::merge::{Minutes, Samples, merge};
 use super::{
     History,
-    block::{Directories, day::Index, rollup},
+    block::{Directories, Index, rollup},
     seal::{DAY_US, WINDOW_US, computed},
     steps::HOUR_US,
 };
@@ -101,7 +101,7 @@ async fn compact(history: &History, due: DueDay) -> Result<bool, Error> {
         history.note_damaged_day(whose, (due.resolution, due.day_us), (generation, damage)).await;
     }
     let Some(day) = merged.day else { return Ok(false) };
-    let (hours, index) = (merged.absorbed.len(), day.index);
+    let (hours, index) = (merged.absorbed.len(), day.head);
     let compaction = Compaction {
         revision,
         day: DayRow {

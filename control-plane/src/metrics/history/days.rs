@@ -16,12 +16,12 @@ use crate::{
     error::Error,
     metrics::{
         Budget,
-        block::{Cells, Damaged, Room, Table, day::Index},
+        block::{Cells, Damaged, Index, Room, Table},
         gathering::Gathering,
         seal::{DAY_US, WINDOW_US, day_of, window_of},
         steps::Steps,
     },
-    store::{DayRow, Resolution, StripeRow, StripeRun},
+    store::{DayRow, Resolution, StripeRow, StripeRun, StripesOf},
 };
 
 /// Cells of a day that are read and not used cost as much as one that is: so many.
@@ -117,16 +117,15 @@ impl History {
             for row in rows {
                 let index = Index::<LANES>::read((&row.payload, row.checksum), &self.directories);
                 if let Ok(index) = &index {
-                    runs.extend(runs_of(&row, &index.stripes_with(&wanted)));
+                    runs.extend(StripeRun::of(row.stripes_key(), &index.stripes_with(&wanted)));
                 }
                 days.push(PackedDay { row, index, stripes: Vec::new() });
             }
-            let expected: usize = runs.iter().map(|run| (run.last - run.first + 1) as usize).sum();
-            let stripes = self.store.day_stripes(whose, resolution, &runs).await?;
+            let stripes = self.store.stripes(StripesOf::Days, whose, resolution, &runs).await?;
             tries += 1;
-            if stripes.len() == expected || tries == MAX_TRIES {
+            if stripes.len() == StripeRun::count(&runs) || tries == MAX_TRIES {
                 let mut of_day: HashMap<i64, Vec<StripeRow>> = HashMap::new();
-                stripes.into_iter().for_each(|stripe| of_day.entry(stripe.day_us).or_default().push(stripe));
+                stripes.into_iter().for_each(|stripe| of_day.entry(stripe.key.begin_us).or_default().push(stripe));
                 days.iter_mut().for_each(|day| day.stripes = of_day.remove(&day.row.day_us).unwrap_or_default());
                 return Ok(days);
             }
@@ -164,8 +163,9 @@ impl History {
         row: &DayRow,
         index: &Index<LANES>,
     ) -> Result<Vec<StripeRow>, Error> {
-        let all: Vec<usize> = index.stripes().collect();
-        Ok(self.store.day_stripes(whose, row.resolution, &runs_of(row, &all)).await?)
+        let all: Vec<u32> = index.stripes().collect();
+        let runs = StripeRun::of(row.stripes_key(), &all);
+        Ok(self.store.stripes(StripesOf::Days, whose, row.resolution, &runs).await?)
     }
 
     /// The hours, from the one that begins at `from_us` to the one that begins at `to_us`, that have raw blocks or are in a
@@ -217,7 +217,7 @@ impl<const LANES: usize> PackedDay<LANES> {
         let whole = || {
             let index = self.index?;
             let expected = index.stripes_with(&wanted).len();
-            let contents = self.stripes.iter().map(|row| (row.stripe as usize, (&row.payload[..], row.checksum)));
+            let contents = self.stripes.iter().map(|row| (row.stripe, (&row.payload[..], row.checksum)));
             let (table, damage) = index.with(contents, room)?;
             let missing = (self.stripes.len() < expected).then_some(Damaged::Content);
             Ok((read(table, room)?, damage.or(missing)))
@@ -283,20 +283,6 @@ pub(in crate::metrics) fn hours_of(slots: &[i64]) -> BTreeSet<i64> {
     hours
 }
 
-/// Stripes, ascending, in runs of neighbours.
-fn runs_of(row: &DayRow, stripes: &[usize]) -> Vec<StripeRun> {
-    let of = |run: &[usize]| {
-        let number = |stripe: Option<&usize>| stripe.and_then(|stripe| u32::try_from(*stripe).ok()).unwrap_or_default();
-        StripeRun {
-            day_us: row.day_us,
-            generation: row.generation,
-            first: number(run.first()),
-            last: number(run.last()),
-        }
-    };
-    stripes.chunk_by(|one, next| one + 1 == *next).map(of).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -309,22 +295,5 @@ mod tests {
         assert_eq!(hours_of(&slots), BTreeSet::from([0, HOUR_US, 3 * HOUR_US]));
         assert_eq!(hours_of(within((6, HOUR_US), &slots)), BTreeSet::from([0]));
         assert!(within((HOUR_US + 1, 3 * HOUR_US), &slots).is_empty());
-    }
-
-    #[test]
-    fn neighbours_are_asked_for_together() {
-        let row = DayRow {
-            resolution: Resolution::Second,
-            day_us: 7,
-            generation: 3,
-            first_us: 0,
-            last_us: 0,
-            samples: 0,
-            checksum: 0,
-            payload: Vec::new(),
-        };
-        let runs: Vec<_> = runs_of(&row, &[0, 1, 2, 5, 7, 8]).iter().map(|run| (run.first, run.last)).collect();
-        assert_eq!(runs, [(0, 2), (5, 5), (7, 8)]);
-        assert_eq!(runs_of(&row, &[]), []);
     }
 }

@@ -13,7 +13,8 @@ use crate::{
     error::Error,
     metrics::{
         Budget, Selection,
-        block::{Cells, Damaged, Directories, Room, Table},
+        block::{Cells, Damaged, Directories, Room},
+        block_row,
     },
     store::{BlockKey, BlockRow, Resolution},
 };
@@ -32,7 +33,7 @@ impl<const LANES: usize> HourCells<LANES> {
         directories: &Directories,
         wanted: impl Fn(&Series) -> bool,
     ) -> Result<Self, Damaged> {
-        let table = Table::read((&block.payload, block.checksum), directories, room)?;
+        let table = block_row::table(block, (directories, room), &wanted)?;
         let found = table.select(wanted)?;
         Ok(Self { hours: hours_of(table.slots()), found })
     }
@@ -58,8 +59,22 @@ impl History {
         budget: &mut Budget,
         selection: &Selection,
     ) -> Result<(Vec<HourCells<LANES>>, BTreeSet<i64>), Error> {
-        let blocks = self.store.blocks(whose, resolution, windows).await?;
+        let blocks = self.blocks::<LANES>(whose, resolution, windows, selection).await?;
         self.unpacked_hours(whose, blocks, budget, selection).await
+    }
+
+    /// Blocks with the stripes of what `selection` takes.
+    pub(super) async fn blocks<const LANES: usize>(
+        &self,
+        whose: (OrgId, ServerId),
+        resolution: Resolution,
+        windows: (i64, i64),
+        selection: &Selection,
+    ) -> Result<Vec<BlockRow>, Error> {
+        let wanted = |block: &BlockRow| {
+            block_row::stripes_with::<LANES>(block, &self.directories, |series| selection.takes(series))
+        };
+        Ok(self.store.blocks_with(whose, resolution, windows, wanted).await?)
     }
 
     /// The same of blocks that were fetched before.

@@ -20,7 +20,8 @@ use crate::{
     error::Error,
     metrics::{
         Budget, Points, Selection,
-        block::{Cells, Damaged, Directories, Room, Table},
+        block::{Cells, Damaged, Directories, Room},
+        block_row,
         gathering::Gathering,
         seal::{DAY_US, WINDOW_US, day_of, merged, window_of},
         steps::{MAX_RATE_GAP_US, Steps},
@@ -68,7 +69,7 @@ impl History {
         question.gathering.begin_run();
         for (days, has_hours) in spans((day_of(first), day_of(last)), &hours) {
             let range_us = (first.max(days.start), (last + WINDOW_US).min(days.end));
-            let windows = if has_hours { self.windows(whose, range_us, head).await? } else { Vec::new() };
+            let windows = if has_hours { self.windows(whose, range_us, selection, head).await? } else { Vec::new() };
             // After the hours: those that become a day meanwhile are seen in both.
             let packed = self.packed_days::<1>(whose, Resolution::Second, range_us, selection.taken()).await?;
             let gathered = if !has_hours {
@@ -91,11 +92,13 @@ impl History {
         &self,
         whose: (OrgId, ServerId),
         (from_us, to_us): (i64, i64),
+        selection: &Selection,
         head: &HeadSamples,
     ) -> Result<Vec<Window>, Error> {
         let mut windows: BTreeMap<i64, Window> = BTreeMap::new();
         let new = |window_us| Window { window_us, ..Window::default() };
-        for block in self.store.blocks(whose, Resolution::Second, (from_us, to_us - WINDOW_US)).await? {
+        let range_us = (from_us, to_us - WINDOW_US);
+        for block in self.blocks::<1>(whose, Resolution::Second, range_us, selection).await? {
             let window_us = block.key.window_us;
             windows.entry(window_us).or_insert_with(|| new(window_us)).blocks.push(block);
         }
@@ -181,7 +184,7 @@ impl Window {
         let (mut gathering, mut samples, mut damaged) = (new(), 0, Vec::new());
         match (&self.blocks[..], self.head) {
             ([block], None) => {
-                let walked = table(block, directories, room).and_then(|table| {
+                let walked = block_row::table(block, (directories, room), &wanted).and_then(|table| {
                     table.walk(room, &wanted, |series, points| {
                         gathering.take(series, points, run);
                         samples += points.len();
@@ -195,7 +198,8 @@ impl Window {
             (blocks, head) => {
                 let mut points = head.unwrap_or_default();
                 for block in blocks {
-                    match table(block, directories, room).and_then(|table| table.select(&wanted)) {
+                    let table = block_row::table(block, (directories, room), &wanted);
+                    match table.and_then(|table| table.select(&wanted)) {
                         Ok(found) => {
                             samples += found.iter().map(|(_, cells)| cells.len()).sum::<usize>();
                             add_points(&mut points, found);
@@ -211,10 +215,6 @@ impl Window {
         }
         WindowGathered { gathering, samples, damaged }
     }
-}
-
-fn table<'a>(block: &'a BlockRow, directories: &Directories, room: &mut Room) -> Result<Table<'a, 1>, Damaged> {
-    Table::read((&block.payload, block.checksum), directories, room)
 }
 
 fn add_points(known: &mut PointsOf, found: Vec<(Series, Cells<1>)>) {

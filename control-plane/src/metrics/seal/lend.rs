@@ -9,11 +9,7 @@ use crate::{
     error::Error,
     metrics::{
         History,
-        block::{
-            Damaged, Directories, Room,
-            day::{Index, hours},
-            rollup,
-        },
+        block::{Damaged, Directories, Index, Room, day::hours, rollup},
     },
     store::{DayRow, Resolution},
 };
@@ -61,7 +57,7 @@ async fn of_day<const LANES: usize>(
             let missing = (stripes.len() < index.stripes().len()).then_some(Damaged::Content);
             let windows = windows.clone();
             computed(move || {
-                let contents = stripes.iter().map(|row| (row.stripe as usize, (&row.payload[..], row.checksum)));
+                let contents = stripes.iter().map(|row| (row.stripe, (&row.payload[..], row.checksum)));
                 match index.with(contents, &mut Room::default()) {
                     Ok((table, damage)) => {
                         let (hours, unread) = hours(table, &windows, WINDOW_US);

@@ -11,7 +11,8 @@ use muster_shared::metric::{Series, SeriesKind};
 use super::{Points, WINDOW_US, day_of, merged, stored::Stored, survey::Survey};
 use crate::{
     metrics::{
-        block::{Cells, Encoded, encode, encode_points, rollup},
+        block::{Cells, Striped, encode, encode_points, rollup},
+        block_row,
         steps::{Bucket, MAX_RATE_GAP_US, MINUTE_US, Reader},
     },
     store::{BlockKey, BlockRow, Resolution, Sealing},
@@ -37,6 +38,8 @@ struct Manner {
 #[derive(Debug)]
 struct Maker<'a> {
     stored: &'a mut Stored,
+    /// The revision that the server has with it.
+    generation: i64,
     blocks: Vec<BlockRow>,
     replaced: BTreeSet<BlockKey>,
     /// Of each hour that changes, by series; and whether it takes the place of what was there.
@@ -71,7 +74,13 @@ pub(super) fn plan(survey: &Survey, stored: &mut Stored, revision: i64) -> Seali
         series.extend(stored.rolled(Resolution::Minute, *window, |_| true).into_keys());
     }
     let series: Vec<Series> = series.into_iter().collect();
-    let mut maker = Maker { stored, blocks: Vec::new(), replaced: BTreeSet::new(), hours: BTreeMap::new() };
+    let mut maker = Maker {
+        stored,
+        generation: revision + 1,
+        blocks: Vec::new(),
+        replaced: BTreeSet::new(),
+        hours: BTreeMap::new(),
+    };
     for group in series.chunks((MAX_HELD / survey.ticks.max(1)).max(1)) {
         maker.group(survey.points(group), group, &manners, &following);
     }
@@ -129,7 +138,7 @@ impl Maker<'_> {
             let hour = if manner.hour_of_minutes { &minutes } else { &minutes_of(&BTreeMap::new(), &late) };
             self.hour(*window, *manner, hour);
             if manner.writes_minutes {
-                self.put(Resolution::Minute, *window, encode(&minutes));
+                self.put(Resolution::Minute, *window, encode(&minutes).map(Into::into));
             }
             ends.insert(*window, last_minute(*window, &whole));
         }
@@ -138,7 +147,7 @@ impl Maker<'_> {
             let before = self.end_of(*window, group, &ends);
             let minutes = minutes_of(&before, &whole);
             self.hour(*window, manner(self.stored, *window), &minutes);
-            self.put(Resolution::Minute, *window, encode(&minutes));
+            self.put(Resolution::Minute, *window, encode(&minutes).map(Into::into));
         }
     }
 
@@ -191,22 +200,16 @@ impl Maker<'_> {
             }
         }
         for (day_us, day) in days {
-            self.put(Resolution::Hour, day_us, encode(&day));
+            self.put(Resolution::Hour, day_us, encode(&day).map(Into::into));
         }
     }
 
     /// Puts a block in the place of those of its window that can be read.
-    fn put(&mut self, resolution: Resolution, window: i64, block: Option<Encoded>) {
+    fn put(&mut self, resolution: Resolution, window: i64, block: Option<Striped>) {
         self.replaced.extend(self.stored.keys(resolution, window));
         if let Some(block) = block {
-            self.blocks.push(BlockRow {
-                key: self.stored.new_key(resolution, window),
-                first_us: block.first_us,
-                last_us: block.last_us,
-                samples: block.samples,
-                checksum: block.checksum,
-                payload: block.payload,
-            });
+            let key = self.stored.new_key(resolution, window);
+            self.blocks.push(block_row::row(key, self.generation, block));
         }
     }
 }

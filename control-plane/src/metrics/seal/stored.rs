@@ -7,7 +7,10 @@ use muster_shared::metric::Series;
 
 use super::{Points, merged};
 use crate::{
-    metrics::block::{Cells, Damaged, Directories, Encoded, rollup, select, select_from},
+    metrics::{
+        block::{Cells, Damaged, Directories, Encoded, Room, Table, rollup},
+        block_row,
+    },
     store::{BlockKey, BlockRow, Resolution},
 };
 
@@ -127,27 +130,35 @@ impl Stored {
         wanted: impl Fn(&Series) -> bool,
     ) -> BTreeMap<Series, Cells<LANES>> {
         let mut found: BTreeMap<Series, Cells<LANES>> = BTreeMap::new();
-        let directories = Directories::default();
-        let readable = self.readable.get(&place).into_iter().flatten().map(|block| (&block.payload, block.checksum));
-        let lent = self.lent.get(&place).into_iter().map(|hour| (&hour.payload, hour.checksum));
-        for (payload, checksum) in readable.chain(lent) {
+        let (directories, room) = (Directories::default(), &mut Room::default());
+        let mut add = |table: Result<Table<'_, LANES>, Damaged>| {
             // It was read a moment ago, or is only looked into.
-            let read = select_from((payload, checksum), &directories, from_us, &wanted).unwrap_or_default();
-            for (series, cells) in read {
+            let read = table.and_then(|table| table.select_within((from_us, i64::MAX), &wanted));
+            for (series, cells) in read.unwrap_or_default() {
                 match found.entry(series) {
                     Entry::Vacant(new) => drop(new.insert(cells)),
                     Entry::Occupied(mut known) => known.get_mut().extend(cells),
                 }
             }
+        };
+        for block in self.readable.get(&place).into_iter().flatten() {
+            add(block_row::table(block, (&directories, room), &wanted));
+        }
+        if let Some(hour) = self.lent.get(&place) {
+            add(Table::read((&hour.payload, hour.checksum), &directories, room));
         }
         found
     }
 }
 
 fn check(block: &BlockRow) -> Result<(), Damaged> {
-    let (content, directories) = ((&block.payload[..], block.checksum), &Directories::default());
     match block.key.resolution {
-        Resolution::Second => select::<1>(content, directories, |_| true).map(drop),
-        Resolution::Minute | Resolution::Hour => select::<{ rollup::LANES }>(content, directories, |_| true).map(drop),
+        Resolution::Second => check_lanes::<1>(block),
+        Resolution::Minute | Resolution::Hour => check_lanes::<{ rollup::LANES }>(block),
     }
+}
+
+fn check_lanes<const LANES: usize>(block: &BlockRow) -> Result<(), Damaged> {
+    let table = block_row::table::<LANES>(block, (&Directories::default(), &mut Room::default()), |_| true)?;
+    table.rows().try_for_each(|row| row.map(drop))
 }

@@ -58,6 +58,7 @@ impl World {
 async fn days_answer_as_their_hours_did() {
     on_each(|store| async move {
         let world = sealed(store).await;
+        assert!(world.hour_stripes().await > 6);
         world.check(HOURS).await;
         assert_eq!(world.compact_after(DUE).await, Compacted { days: 2, failed: 0 }, "samples and minutes");
         for resolution in [Resolution::Second, Resolution::Minute] {
@@ -67,6 +68,7 @@ async fn days_answer_as_their_hours_did() {
         assert_eq!(world.compact_after(DUE + 1).await, Compacted::default(), "there is nothing left to do");
         assert_eq!(world.compact_after(DUE + 24).await.days, 2, "the second day is over");
         assert!(world.blocks(Resolution::Second).await.is_empty());
+        assert_eq!(world.hour_stripes().await, 0);
         world.check(HOURS).await;
     })
     .await;

@@ -22,6 +22,8 @@ use crate::{
 pub(super) const START_US: i64 = NOW_US / HOUR_US * HOUR_US;
 pub(super) const GAUGE: &str = "host_memory_available_bytes";
 pub(super) const COUNTER: &str = "host_network_receive_bytes_total";
+/// Noise, so much of it that an hour's stripes are stored by themselves.
+pub(super) const NOISE: &str = "host_filesystem_available_bytes";
 /// Of a container: declared by itself, some time later.
 pub(super) const PASSING: &str = "container_memory_bytes";
 
@@ -46,16 +48,22 @@ pub(super) fn series() -> Vec<(u32, Series)> {
     };
     vec![
         (1, of(GAUGE, "node", "0", SeriesKind::Gauge)),
+        (2, of(NOISE, "mountpoint", "/", SeriesKind::Gauge)),
+        (3, of(NOISE, "mountpoint", "/home", SeriesKind::Gauge)),
         (4, of(COUNTER, "device", "eth0", SeriesKind::Counter)),
         (5, of(COUNTER, "device", "eth1", SeriesKind::Counter)),
+        (6, of(NOISE, "mountpoint", "/var", SeriesKind::Gauge)),
         (9, of(PASSING, "container", "0123456789ab", SeriesKind::Gauge)),
     ]
 }
 
 /// Values as hosts have them: a gauge that wanders, counters that grow and now and then begin anew.
 fn value(id: u32, second: i64) -> i64 {
-    let noise = (second.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(i64::from(id)) >> 33).rem_euclid(1000);
+    let mixed = second.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(i64::from(id));
+    let noise = (mixed >> 33).rem_euclid(1000);
     match id {
+        // As many bits as can be shown exactly.
+        2 | 3 | 6 => (mixed ^ (mixed >> 29)).wrapping_mul(0x2545_f491_4f6c_dd1d) >> 14,
         1 | 9 => 5_000_000 + 40 * noise,
         4 => (second.rem_euclid(5_000)) * 1_000 + noise,
         _ => second * 7,
@@ -125,7 +133,7 @@ impl World {
     }
 
     pub(super) fn selection() -> Selection {
-        Selection::new([GAUGE, COUNTER, PASSING].map(str::to_owned), []).expect("metrics")
+        Selection::new([GAUGE, NOISE, COUNTER, PASSING].map(str::to_owned), []).expect("metrics")
     }
 
     /// Makes days of what is due `hours` after the start.

@@ -128,8 +128,10 @@ async fn minutes_outlive_samples_and_take_in_what_comes_later_still() {
         world.store_frames(&frames).await;
         world.seal_after(2).await;
         let week_later = START_US + 9 * 24 * HOUR_US;
+        assert!(world.hour_stripes().await > 2);
         trim(&world.fleet.store, kept, week_later).await.expect("trimmed");
         assert!(world.blocks(Resolution::Second).await.is_empty());
+        assert_eq!(world.hour_stripes().await, 0);
         world.store_frames(&late[1..]).await;
         world.seal_after(2).await;
         assert!(world.blocks(Resolution::Second).await.is_empty(), "single samples stay gone");

@@ -25,7 +25,7 @@ impl World {
         sqlx::query(sql).execute(self.fleet.store.write()).await.expect("done").rows_affected()
     }
 
-    async fn count(&self, sql: &'static str) -> i64 {
+    pub(super) async fn count(&self, sql: &'static str) -> i64 {
         use sqlx::Row as _;
         sqlx::query(sql).fetch_one(self.fleet.store.read()).await.expect("read").get(0)
     }
@@ -39,6 +39,11 @@ impl World {
         let found =
             query(&MetricStore::Embedded(self.history.clone()), self.fleet.org, &whom, &asked).await.expect("answered");
         found.into_iter().next().map(|series| series.avg).unwrap_or_default()
+    }
+
+    /// How many stripes of hours are stored by themselves.
+    pub(super) async fn hour_stripes(&self) -> i64 {
+        self.count("SELECT COUNT(*) FROM metric_block_stripes").await
     }
 
     /// How many of the gauge's samples the hours know of.
@@ -134,6 +139,42 @@ async fn a_damaged_block_is_passed_over_told_of_once_and_never_replaced() {
         assert_eq!(after[..119], minutes[..119], "late samples are added to the minutes that are there");
         assert!(!after[119].is_nan());
         world.told_of_damage_once(&mut events).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_stripe_of_an_hour_is_not_read_for_other_series_and_never_replaced() {
+    on_each(|store| async move {
+        let mut world = World::new(store).await;
+        let mut frames = world.frames(1, 0..3_600);
+        let late = frames.split_off(355);
+        world.store_frames(&frames).await;
+        world.seal_after(1).await;
+        let told = async |world: &World| world.means(SECOND_US, 1).await.iter().filter(|mean| !mean.is_nan()).count();
+        let (stripes, gauges) = (world.hour_stripes().await, told(&world).await);
+        assert!(stripes > 1, "{stripes}");
+        let mut events = world.fleet.events.subscribe();
+        // Noise comes first by name, and the gauge last.
+        let changed = world.run("UPDATE metric_block_stripes SET checksum = checksum + 1 WHERE stripe = 0").await;
+        assert_eq!(changed, 1);
+        assert_eq!(told(&world).await, gauges, "their stripe is another");
+        world.store_frames(&late).await;
+        world.seal_after(1).await;
+        assert_eq!(world.blocks(Resolution::Second).await.len(), 2, "what is late lies beside it");
+        assert_eq!(
+            world.run("UPDATE metric_block_stripes SET checksum = checksum - 1 WHERE stripe = 0 AND part = 0").await,
+            1
+        );
+        assert_eq!(told(&world).await, gauges + 45, "nothing of it was lost");
+        world.told_of_damage_once(&mut events).await;
+        assert_eq!(world.run("DELETE FROM metric_block_stripes WHERE part = 0").await, stripes.unsigned_abs());
+        let left = world.means(SECOND_US, 1).await;
+        assert_eq!(
+            left.iter().filter(|value| !value.is_nan()).count(),
+            45,
+            "without its stripes an hour can't be read"
+        );
     })
     .await;
 }
