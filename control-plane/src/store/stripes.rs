@@ -10,8 +10,8 @@ use sqlx::AssertSqlSafe;
 
 use super::{Resolution, Result, Store, StoreError, Tx, rows::Columns as _};
 
-/// Runs of stripes asked for in one statement, largest first; few sizes, so that few statements need preparing.
-const RUNS_PER_STATEMENT: [usize; 2] = [8, 1];
+/// Runs of stripes asked for in one statement; few sizes, so that few statements need preparing.
+const RUNS_PER_STATEMENT: [usize; 4] = [1, 4, 8, 16];
 
 /// What stripes belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,33 +107,33 @@ impl Store {
         of: StripesOf,
         (org, server): (OrgId, ServerId),
         resolution: Resolution,
-        mut runs: &[StripeRun],
+        runs: &[StripeRun],
     ) -> Result<Vec<StripeRow>> {
         let mut found = Vec::new();
-        for size in RUNS_PER_STATEMENT {
-            while let Some((some, rest)) = runs.split_at_checked(size) {
-                runs = rest;
-                let mut query = sqlx::query(AssertSqlSafe(of.select(size)))
-                    .bind(org.to_string())
-                    .bind(server.to_string())
-                    .bind(resolution.seconds());
-                for StripeRun { key, first, last } in some {
-                    let (first, last) = (i64::from(*first), i64::from(*last));
-                    query = query.bind(key.begin_us).bind(key.generation).bind(first).bind(last).bind(key.part);
-                }
-                for row in query.fetch_all(self.read()).await? {
-                    let stripe = row.value::<i64>("stripe")?;
-                    found.push(StripeRow {
-                        key: StripesKey {
-                            begin_us: row.value("begin_us")?,
-                            part: row.value("part")?,
-                            generation: row.value("generation")?,
-                        },
-                        stripe: u32::try_from(stripe).map_err(|_| StoreError::Unreadable { column: "stripe" })?,
-                        checksum: checksum(row.value("checksum")?),
-                        payload: row.value("payload")?,
-                    });
-                }
+        let [.., most] = RUNS_PER_STATEMENT;
+        for some in runs.chunks(most) {
+            let size = RUNS_PER_STATEMENT.into_iter().find(|size| *size >= some.len()).unwrap_or(most);
+            let mut query = sqlx::query(AssertSqlSafe(of.select(size)))
+                .bind(org.to_string())
+                .bind(server.to_string())
+                .bind(resolution.seconds());
+            // A run that is named again is found once.
+            for StripeRun { key, first, last } in some.iter().chain(some.last().into_iter().cycle()).take(size) {
+                let (first, last) = (i64::from(*first), i64::from(*last));
+                query = query.bind(key.begin_us).bind(key.generation).bind(first).bind(last).bind(key.part);
+            }
+            for row in query.fetch_all(self.read()).await? {
+                let stripe = row.value::<i64>("stripe")?;
+                found.push(StripeRow {
+                    key: StripesKey {
+                        begin_us: row.value("begin_us")?,
+                        part: row.value("part")?,
+                        generation: row.value("generation")?,
+                    },
+                    stripe: u32::try_from(stripe).map_err(|_| StoreError::Unreadable { column: "stripe" })?,
+                    checksum: checksum(row.value("checksum")?),
+                    payload: row.value("payload")?,
+                });
             }
         }
         Ok(found)
