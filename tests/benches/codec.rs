@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use muster::metrics::block::{self, Cells, Directories, Room, day::DayBuilder};
+use muster::metrics::block::{self, Cells, Directories, Index, Room, day::DayBuilder};
 use muster_shared::metric::{Series, varint::put_deltas};
 use muster_tests::recording::{Recording, Samples};
 use pco::{ChunkConfig, standalone};
