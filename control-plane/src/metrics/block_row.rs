@@ -2,8 +2,8 @@
 
 use muster_shared::metric::Series;
 
-use super::block::{Damaged, Directories, Index, Room, Striped, Table};
-use crate::store::{BlockKey, BlockRow, StripeRow};
+use super::block::{Damaged, Directories, EncodedStripe, Index, Room, Striped, Table};
+use crate::store::{BlockKey, BlockRow, StripeRow, StripesKey};
 
 /// `block` at its place, as the server's revision `generation` writes it.
 pub(super) fn row(key: BlockKey, generation: i64, block: Striped) -> BlockRow {
@@ -19,12 +19,14 @@ pub(super) fn row(key: BlockKey, generation: i64, block: Striped) -> BlockRow {
         generation,
         stripes: Vec::new(),
     };
-    let key = row.stripes_key();
-    let stripes = (0..).zip(stripes);
-    row.stripes = stripes
-        .map(|(stripe, content)| StripeRow { key, stripe, checksum: content.checksum, payload: content.payload })
-        .collect();
+    row.stripes = stripe_rows(row.stripes_key(), stripes);
     row
+}
+
+/// Stripes at their place, in order.
+pub(super) fn stripe_rows(key: StripesKey, stripes: Vec<EncodedStripe>) -> Vec<StripeRow> {
+    let row = |(stripe, EncodedStripe { checksum, payload })| StripeRow { key, stripe, checksum, payload };
+    (0..).zip(stripes).map(row).collect()
 }
 
 /// The stripes of a block that have series which are `wanted`; none where it can't be read.
@@ -51,8 +53,7 @@ pub(super) fn table<'a, const LANES: usize>(
         return Table::read(content, directories, room);
     }
     let index = Index::<LANES>::read(content, directories)?;
-    let stripes = row.stripes.iter().map(|row| (row.stripe, (&row.payload[..], row.checksum)));
-    match index.with(stripes, room)? {
+    match index.with(row.stripes.iter().map(StripeRow::content), room)? {
         (table, None) if !table.lacks(wanted) => Ok(table),
         (_, damage) => Err(damage.unwrap_or(Damaged::Content)),
     }

@@ -12,7 +12,7 @@ use sqlx::{
 use super::{
     Result, Store, StoreError, StripeRow, StripeRun, StripesKey, StripesOf, Tx,
     rows::Columns as _,
-    stripes::{checksum, insert_block_stripes},
+    stripes::{checksum, insert_stripes},
 };
 
 /// How often blocks are asked for anew when some were replaced between them and their stripes.
@@ -251,7 +251,7 @@ pub(super) async fn delete_block(tx: &mut Tx, server: ServerId, key: BlockKey) -
 }
 
 pub(super) async fn insert_block(tx: &mut Tx, server: ServerId, block: &BlockRow) -> Result<()> {
-    insert_block_stripes(tx, (server, block.key.resolution), &block.stripes).await?;
+    insert_stripes(tx, StripesOf::Blocks, (server, block.key.resolution), &block.stripes).await?;
     sqlx::query(
         "INSERT INTO metric_blocks (server_id, resolution, window_us, part, first_us, last_us, samples, checksum, \
          payload, stripes, generation) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",

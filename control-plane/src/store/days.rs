@@ -7,11 +7,11 @@
 use muster_shared::id::{OrgId, ServerId};
 
 use super::{
-    BlockKey, Resolution, Result, Store, StripesKey, Tx,
+    BlockKey, Resolution, Result, Store, StripeRow, StripesKey, StripesOf, Tx,
     blocks::{between, delete_block},
     rows::Columns as _,
     sealing::claim,
-    stripes::checksum,
+    stripes::{checksum, insert_stripes},
 };
 
 /// A stored day's index.
@@ -35,8 +35,7 @@ pub struct Compaction {
     /// As [`Store::sealing_revision`] had it before anything was read.
     pub revision: i64,
     pub day: DayRow,
-    /// Checksum and payload of each stripe, in order.
-    pub stripes: Vec<(u32, Vec<u8>)>,
+    pub stripes: Vec<StripeRow>,
     /// The hours' blocks that are in it now.
     pub absorbed: Vec<BlockKey>,
 }
@@ -158,33 +157,9 @@ impl Store {
             delete_block(&mut tx, server, *key).await?;
         }
         let day = &compaction.day;
-        for sql in [
-            "DELETE FROM metric_day_stripes WHERE server_id = $1 AND resolution = $2 AND day_us = $3",
-            "DELETE FROM metric_days WHERE server_id = $1 AND resolution = $2 AND day_us = $3",
-        ] {
-            sqlx::query(sql)
-                .bind(server.to_string())
-                .bind(day.resolution.seconds())
-                .bind(day.day_us)
-                .execute(&mut *tx)
-                .await?;
-        }
+        delete_day(&mut tx, server, (day.resolution, day.day_us)).await?;
         insert_day(&mut tx, server, day).await?;
-        for (stripe, (checksum, payload)) in (0i64..).zip(&compaction.stripes) {
-            sqlx::query(
-                "INSERT INTO metric_day_stripes (server_id, resolution, day_us, generation, stripe, checksum, payload) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            )
-            .bind(server.to_string())
-            .bind(day.resolution.seconds())
-            .bind(day.day_us)
-            .bind(day.generation)
-            .bind(stripe)
-            .bind(i64::from(*checksum))
-            .bind(&payload[..])
-            .execute(&mut *tx)
-            .await?;
-        }
+        insert_stripes(&mut tx, StripesOf::Days, (server, day.resolution), &compaction.stripes).await?;
         tx.commit().await?;
         Ok(true)
     }
@@ -232,17 +207,21 @@ impl Store {
         .fetch_all(&mut *tx)
         .await?;
         for row in &old {
-            let (server, day_us): (&str, i64) = (row.value("server_id")?, row.value("day_us")?);
-            for sql in [
-                "DELETE FROM metric_day_stripes WHERE server_id = $1 AND resolution = $2 AND day_us = $3",
-                "DELETE FROM metric_days WHERE server_id = $1 AND resolution = $2 AND day_us = $3",
-            ] {
-                sqlx::query(sql).bind(server).bind(resolution.seconds()).bind(day_us).execute(&mut *tx).await?;
-            }
+            delete_day(&mut tx, row.parsed("server_id")?, (resolution, row.value("day_us")?)).await?;
         }
         tx.commit().await?;
         Ok(old.len() as u64)
     }
+}
+
+async fn delete_day(tx: &mut Tx, server: ServerId, (resolution, day_us): (Resolution, i64)) -> Result<()> {
+    for sql in [
+        "DELETE FROM metric_day_stripes WHERE server_id = $1 AND resolution = $2 AND day_us = $3",
+        "DELETE FROM metric_days WHERE server_id = $1 AND resolution = $2 AND day_us = $3",
+    ] {
+        sqlx::query(sql).bind(server.to_string()).bind(resolution.seconds()).bind(day_us).execute(&mut **tx).await?;
+    }
+    Ok(())
 }
 
 async fn insert_day(tx: &mut Tx, server: ServerId, day: &DayRow) -> Result<()> {

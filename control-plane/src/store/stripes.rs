@@ -47,6 +47,14 @@ pub struct StripeRow {
     pub payload: Vec<u8>,
 }
 
+impl StripeRow {
+    /// Its number; payload and checksum.
+    #[must_use]
+    pub fn content(&self) -> (u32, (&[u8], u32)) {
+        (self.stripe, (&self.payload, self.checksum))
+    }
+}
+
 impl StripeRun {
     /// Stripes, ascending, in runs of neighbours.
     #[must_use]
@@ -140,27 +148,36 @@ impl Store {
     }
 }
 
-/// Stores stripes of a block.
-pub(super) async fn insert_block_stripes(
+/// Stores stripes.
+pub(super) async fn insert_stripes(
     tx: &mut Tx,
+    of: StripesOf,
     (server, resolution): (ServerId, Resolution),
     stripes: &[StripeRow],
 ) -> Result<()> {
+    let sql = match of {
+        StripesOf::Blocks => {
+            "INSERT INTO metric_block_stripes (server_id, resolution, window_us, generation, stripe, checksum, payload, \
+             part) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+        }
+        StripesOf::Days => {
+            "INSERT INTO metric_day_stripes (server_id, resolution, day_us, generation, stripe, checksum, payload) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7)"
+        }
+    };
     for StripeRow { key, stripe, checksum, payload } in stripes {
-        sqlx::query(
-            "INSERT INTO metric_block_stripes (server_id, resolution, window_us, part, generation, stripe, checksum, \
-             payload) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        )
-        .bind(server.to_string())
-        .bind(resolution.seconds())
-        .bind(key.begin_us)
-        .bind(key.part)
-        .bind(key.generation)
-        .bind(i64::from(*stripe))
-        .bind(i64::from(*checksum))
-        .bind(&payload[..])
-        .execute(&mut **tx)
-        .await?;
+        let mut query = sqlx::query(sql)
+            .bind(server.to_string())
+            .bind(resolution.seconds())
+            .bind(key.begin_us)
+            .bind(key.generation)
+            .bind(i64::from(*stripe))
+            .bind(i64::from(*checksum))
+            .bind(&payload[..]);
+        if of == StripesOf::Blocks {
+            query = query.bind(key.part);
+        }
+        query.execute(&mut **tx).await?;
     }
     Ok(())
 }

@@ -156,8 +156,7 @@ fn table_of_day<'a, const LANES: usize>(
     if stripes.len() < index.stripes().len() {
         return Err(Damaged::Content);
     }
-    let contents = stripes.iter().map(|stripe| (stripe.stripe, (&stripe.payload[..], stripe.checksum)));
-    let (table, damage) = index.with(contents, &mut Room::default())?;
+    let (table, damage) = index.with(stripes.iter().map(StripeRow::content), &mut Room::default())?;
     damage.map_or(Ok(table), Err)
 }
 
@@ -186,7 +185,7 @@ mod tests {
     use super::*;
     use crate::{
         metrics::{
-            block::{EncodedStripe, encode, select},
+            block::{encode, select},
             steps::HOUR_US,
         },
         store::Resolution,
@@ -218,12 +217,8 @@ mod tests {
             checksum: index.checksum,
             payload: index.payload,
         };
-        let key = row.stripes_key();
-        let stripes = (0..).zip(stripes).map(|(stripe, content)| {
-            let EncodedStripe { checksum, payload } = content;
-            StripeRow { key, stripe, checksum, payload }
-        });
-        (row, stripes.collect())
+        let stripes = block_row::stripe_rows(row.stripes_key(), stripes);
+        (row, stripes)
     }
 
     fn read<const LANES: usize>((row, stripes): &(DayRow, Vec<StripeRow>)) -> BTreeMap<Series, Cells<LANES>> {

@@ -16,6 +16,7 @@ use self::merge::{Minutes, Samples, merge};
 use super::{
     History,
     block::{Directories, Index, rollup},
+    block_row,
     seal::{DAY_US, WINDOW_US, computed},
     steps::HOUR_US,
 };
@@ -102,21 +103,18 @@ async fn compact(history: &History, due: DueDay) -> Result<bool, Error> {
     }
     let Some(day) = merged.day else { return Ok(false) };
     let (hours, index) = (merged.absorbed.len(), day.head);
-    let compaction = Compaction {
-        revision,
-        day: DayRow {
-            resolution: due.resolution,
-            day_us: due.day_us,
-            generation: revision + 1,
-            first_us: index.first_us,
-            last_us: index.last_us,
-            samples: index.samples,
-            checksum: index.checksum,
-            payload: index.payload,
-        },
-        stripes: day.stripes.into_iter().map(|stripe| (stripe.checksum, stripe.payload)).collect(),
-        absorbed: merged.absorbed,
+    let row = DayRow {
+        resolution: due.resolution,
+        day_us: due.day_us,
+        generation: revision + 1,
+        first_us: index.first_us,
+        last_us: index.last_us,
+        samples: index.samples,
+        checksum: index.checksum,
+        payload: index.payload,
     };
+    let stripes = block_row::stripe_rows(row.stripes_key(), day.stripes);
+    let compaction = Compaction { revision, day: row, stripes, absorbed: merged.absorbed };
     let is_done = history.store.compact(due.server, &compaction).await?;
     if is_done {
         metrics::counter!("muster_compaction_hours_total").increment(hours as u64);

@@ -217,8 +217,7 @@ impl<const LANES: usize> PackedDay<LANES> {
         let whole = || {
             let index = self.index?;
             let expected = index.stripes_with(&wanted).len();
-            let contents = self.stripes.iter().map(|row| (row.stripe, (&row.payload[..], row.checksum)));
-            let (table, damage) = index.with(contents, room)?;
+            let (table, damage) = index.with(self.stripes.iter().map(StripeRow::content), room)?;
             let missing = (self.stripes.len() < expected).then_some(Damaged::Content);
             Ok((read(table, room)?, damage.or(missing)))
         };

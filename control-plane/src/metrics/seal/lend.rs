@@ -11,7 +11,7 @@ use crate::{
         History,
         block::{Damaged, Directories, Index, Room, day::hours, rollup},
     },
-    store::{DayRow, Resolution},
+    store::{DayRow, Resolution, StripeRow},
 };
 
 /// What days have of the hours that begin at `windows`. Where a day is made anew meanwhile that may look damaged, and what
@@ -56,15 +56,12 @@ async fn of_day<const LANES: usize>(
             let stripes = history.every_stripe(whose, &row, &index).await?;
             let missing = (stripes.len() < index.stripes().len()).then_some(Damaged::Content);
             let windows = windows.clone();
-            computed(move || {
-                let contents = stripes.iter().map(|row| (row.stripe, (&row.payload[..], row.checksum)));
-                match index.with(contents, &mut Room::default()) {
-                    Ok((table, damage)) => {
-                        let (hours, unread) = hours(table, &windows, WINDOW_US);
-                        (hours, damage.or(missing).or(unread))
-                    }
-                    Err(damage) => (BTreeMap::new(), Some(damage)),
+            computed(move || match index.with(stripes.iter().map(StripeRow::content), &mut Room::default()) {
+                Ok((table, damage)) => {
+                    let (hours, unread) = hours(table, &windows, WINDOW_US);
+                    (hours, damage.or(missing).or(unread))
                 }
+                Err(damage) => (BTreeMap::new(), Some(damage)),
             })
             .await?
         }
