@@ -14,6 +14,7 @@ pub mod head;
 mod heads;
 mod history;
 mod identity;
+mod kept_lists;
 mod latest;
 mod live;
 mod metric_store;
@@ -35,6 +36,7 @@ pub use fresh::fresh_summary;
 pub use group::{Aggregate, Group};
 pub use heads::{HeadCell, Heads};
 pub use history::History;
+pub(crate) use kept_lists::KeptLists;
 #[cfg(test)]
 pub(crate) use latest::tests as latest_tests;
 pub use latest::{Latest, latest};

@@ -29,6 +29,21 @@ impl Budget {
         self.samples = self.samples.checked_sub(samples).ok_or_else(too_much)?;
         Ok(())
     }
+
+    /// The same for each of those who read at once; [`Budget::take_together`] takes what they took.
+    #[must_use]
+    pub(super) fn shared<const N: usize>(&self) -> [Self; N] {
+        std::array::from_fn(|_| Self::of(self.samples))
+    }
+
+    /// Takes from it what was taken of each share.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] when it has not so many.
+    pub(super) fn take_together<const N: usize>(&mut self, shares: [Self; N]) -> Result<(), Error> {
+        let had = self.samples;
+        shares.into_iter().try_for_each(|share| self.take(had - share.samples))
+    }
 }
 
 pub(super) fn too_much() -> Error {

@@ -50,7 +50,7 @@ pub struct StoredFrame {
 pub struct DeclaredList {
     /// What it is called; nothing where an older version stored it.
     pub sha256: Vec<u8>,
-    pub series: Vec<(SeriesId, Series)>,
+    pub series: Arc<[(SeriesId, Series)]>,
 }
 
 impl Store {
@@ -125,7 +125,8 @@ impl Store {
     /// [`StoreError`].
     pub async fn series_of(&self, org: OrgId, server: ServerId, epoch: u64) -> Result<Vec<(SeriesId, Series)>> {
         let lists = self.lists_of(org, server, epoch).await?;
-        Ok(lists.into_iter().flat_map(|list| list.series).collect::<BTreeMap<_, _>>().into_iter().collect())
+        let series = lists.iter().flat_map(|list| list.series.iter().cloned());
+        Ok(series.collect::<BTreeMap<_, _>>().into_iter().collect())
     }
 
     /// The lists of series a server declared in `epoch`.
@@ -145,13 +146,15 @@ impl Store {
         .await?;
         let mut lists = Vec::with_capacity(rows.len());
         for row in rows {
-            let series = Declarations::series(row.value("declarations")?);
-            let series = series.map_err(|_| StoreError::Unreadable { column: "declarations" })?;
-            lists.push(DeclaredList { sha256: row.value("sha256")?, series });
+            let (sha256, stored): (Vec<u8>, &[u8]) = (row.value("sha256")?, row.value("declarations")?);
+            let series = self.inner.declared.get(&sha256, || {
+                Declarations::series(stored).map_err(|_| StoreError::Unreadable { column: "declarations" })
+            })?;
+            lists.push(DeclaredList { sha256, series });
         }
         if lists.is_empty() {
             let series = self.series_of_an_older_version(org, server, epoch).await?;
-            lists.push(DeclaredList { sha256: Vec::new(), series });
+            lists.push(DeclaredList { sha256: Vec::new(), series: series.into() });
         }
         Ok(lists)
     }

@@ -96,11 +96,12 @@ use std::{
     time::Duration,
 };
 
+use muster_shared::metric::{Series, SeriesId};
 use sqlx::{AnyPool, Connection as _, Transaction, any::AnyPoolOptions};
 use tokio::sync::OnceCell;
 
 use self::command_queue::CommandQueue;
-use crate::audit::AuditSigner;
+use crate::{audit::AuditSigner, metrics::KeptLists};
 
 /// Connections that read SQLite; it has one that writes.
 const SQLITE_READERS: u32 = 8;
@@ -126,6 +127,8 @@ struct Inner {
     forwards: AtomicBool,
     /// Changes of commands that wait for the transaction that is written.
     commands: CommandQueue,
+    /// Lists of series that were read, by their hash.
+    declared: KeptLists<Vec<u8>, (SeriesId, Series)>,
 }
 
 type Tx = Transaction<'static, sqlx::Any>;
@@ -157,8 +160,16 @@ impl Store {
                 (pool.clone(), pool)
             }
         };
-        let (audit_signer, forwards, commands) = (OnceCell::new(), AtomicBool::new(false), CommandQueue::default());
-        Ok(Self { inner: Arc::new(Inner { dialect: url.dialect(), write, read, audit_signer, forwards, commands }) })
+        let inner = Inner {
+            dialect: url.dialect(),
+            write,
+            read,
+            audit_signer: OnceCell::new(),
+            forwards: AtomicBool::new(false),
+            commands: CommandQueue::default(),
+            declared: KeptLists::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Signs the ends of audit chains with `signer` from now on; the first one given stays.

@@ -1,12 +1,50 @@
-// A live chart moves each second, and zooms into what was.
+// A live chart moves each second, is whole soon after it was opened, and zooms into what was.
 import { assert, claim, scenario, URL_OF } from "../browser.js";
+
+/** Seconds shown, and those before the page was opened that had not arrived yet when it read what was. */
+const [SHOWN, LATE] = [300, 6];
+
+/** Answers the next question about the past as if the last seconds of it had not arrived. */
+async function holdBack(page) {
+  const held = { count: 0 };
+  await page.route(
+    (url) => url.pathname.endsWith("/series"),
+    (route) => {
+      held.count += 1;
+      const url = new URL(route.request().url());
+      url.searchParams.set("to", String(Number(url.searchParams.get("to")) - LATE));
+      return route.continue({ url: url.href });
+    },
+    { times: 1 },
+  );
+  return held;
+}
+
+/** What the chart says of a moment, in seconds since the epoch. */
+async function at(page, time) {
+  const box = await page.locator(".plot .u-over").first().boundingBox();
+  await page.mouse.move(box.x + box.width * (1 - (Date.now() / 1000 - 2 - time) / SHOWN), box.y + 60);
+  await page.waitForTimeout(50);
+  return page.locator('[data-track="cpu"]').innerText();
+}
 
 await scenario("live", async (page) => {
   await claim(page);
+  // Long enough that the host had been measured for what is held back.
+  await page.waitForTimeout(LATE * 1000);
+  const held = await holdBack(page);
   await page.goto(`${URL_OF}/#/servers/web-1`);
+  const opened = Date.now() / 1000;
   await page.getByRole("heading", { name: "web-1", level: 1 }).waitFor();
   const cpu = page.locator('[data-track="cpu"]');
   await page.waitForFunction(() => /%/.test(document.querySelector('[data-track="cpu"]')?.textContent ?? ""));
+  const middle = opened - LATE / 2;
+  const seen = [await at(page, middle)];
+  while (!/%/.test(seen.at(-1)) && Date.now() / 1000 < opened + 8) seen.push(await at(page, middle));
+  assert(held.count === 1, "the past was asked for, and its end held back");
+  assert(/%/.test(seen.at(-1)), `what was late is missing: ${seen.join(" ")}`);
+  await page.mouse.move(0, 0);
+
   // Each frame that is drawn differs from the one before: a second has passed.
   const drawn = () => page.evaluate(() => document.querySelector("canvas").toDataURL());
   let [before, moved] = [await drawn(), 0];

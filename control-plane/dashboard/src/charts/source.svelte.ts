@@ -16,8 +16,9 @@ export interface Range {
 /** How much of now is shown, in seconds. */
 export const LIVE_SECONDS = 300;
 const GAP_SECONDS = 2.5;
-/** A host that nobody watches sends ten seconds at once: what was on its way when the past was read has arrived by then. */
-const ARRIVED_MS = 12_000;
+/** A host that nobody watches sends ten seconds at once, and what it has as soon as somebody watches: what was on its way when the
+ *  past was read has mostly arrived by the first of these, and surely by the last. */
+const ARRIVED_MS = [2_500, 12_000];
 
 interface Named {
   metric: string;
@@ -134,8 +135,8 @@ class ChartState {
     this.#beat();
     if (!this.isLive) return;
     this.#liveFrom = null;
-    const timer = setTimeout(() => void this.#mend(signal), ARRIVED_MS);
-    signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
+    const timers = ARRIVED_MS.map((after) => setTimeout(() => void this.#mend(signal), after));
+    signal.addEventListener("abort", () => timers.forEach(clearTimeout), { once: true });
     try {
       await follow(this.#id, this.#of, signal, (at, values) => this.#take(at, values));
     } catch (error) {

@@ -40,11 +40,12 @@ impl History {
         }
         let mut wanted = Wanted::new();
         for epoch in frames.iter().map(|frame| frame.epoch).collect::<BTreeSet<_>>() {
-            let of_epoch = match self.store.series_of(org, server, epoch).await {
+            let lists = match self.store.lists_of(org, server, epoch).await {
                 Err(StoreError::Unreadable { .. }) => Vec::new(),
                 read => read?,
             };
-            wanted.insert(epoch, of_epoch.into_iter().filter(|(_, series)| selection.takes(series)).collect());
+            let declared = lists.iter().flat_map(|list| list.series.iter());
+            wanted.insert(epoch, declared.filter(|(_, series)| selection.takes(series)).cloned().collect());
         }
         let wanted = Arc::new(wanted);
         let shares = self.shares(frames).map(|frames| {

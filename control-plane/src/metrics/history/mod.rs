@@ -4,6 +4,7 @@ mod days;
 mod head;
 mod hours;
 mod raw;
+mod rolled;
 
 pub(super) use self::{days::hours_of, head::HeadSamples};
 
@@ -19,10 +20,10 @@ use muster_shared::{
 
 use super::{
     Budget, Points, Selection,
-    block::{Cells, Damaged, Directories, rollup},
+    block::{Damaged, Directories},
     gathering::Gathering,
-    seal::{WINDOW_US, day_of, merged, window_of},
-    steps::{Bucket, HOUR_US, MAX_RATE_GAP_US, MINUTE_US, Steps},
+    seal::{WINDOW_US, merged, window_of},
+    steps::{Bucket, MAX_RATE_GAP_US, Steps},
     unpacking::Unpacking,
 };
 use crate::{
@@ -47,8 +48,7 @@ pub struct History {
 
 /// One question about one server.
 struct Question<'a> {
-    org: OrgId,
-    server: ServerId,
+    whose: (OrgId, ServerId),
     selection: &'a Selection,
     gathering: Gathering,
 }
@@ -78,44 +78,43 @@ impl History {
         loop {
             let revision = self.store.sealing_revision(server).await?;
             let mut left = Budget::of(budget.left());
-            let (buckets, is_steady) = self.buckets_once((org, server), selection, steps, &mut left).await?;
+            let buckets = self.buckets_once((org, server), selection, steps, &mut left).await?;
             tries += 1;
-            if is_steady || tries == MAX_TRIES || self.store.sealing_revision(server).await? == revision {
+            if tries == MAX_TRIES || self.store.sealing_revision(server).await? == revision {
                 *budget = left;
                 return Ok(buckets);
             }
         }
     }
 
-    /// Answers also whether a sealing meanwhile makes no difference.
+    /// What is read is right where nothing was sealed and no day was made meanwhile.
     async fn buckets_once(
         &self,
-        (org, server): (OrgId, ServerId),
+        whose: (OrgId, ServerId),
         selection: &Selection,
         steps: Steps,
         budget: &mut Budget,
-    ) -> Result<(BTreeMap<Series, Vec<Bucket>>, bool), Error> {
+    ) -> Result<BTreeMap<Series, Vec<Bucket>>, Error> {
         let (from_us, to_us) = steps.bounds_us();
-        // Frames first: one that is sealed meanwhile is then read twice, and counts once.
-        let head = self.head((org, server), selection, (from_us - MAX_RATE_GAP_US, to_us), budget).await?;
-        let mut question = Question { org, server, selection, gathering: Gathering::new(steps) };
-        let mut rolled = BTreeSet::new();
-        if let Some(resolution) = rolled_up(steps.step_us) {
-            let is_exact = steps.step_us % (resolution.seconds() * 1_000_000) == 0;
-            // Where single samples are gone, minutes are better than nothing.
-            let until_us =
-                if is_exact { to_us } else { self.first_raw_us((org, server)).await?.unwrap_or(to_us).min(to_us) };
-            rolled = self.rolled(&mut question, resolution, (from_us, until_us), &head, budget).await?;
-        }
-        if !runs(from_us, to_us, &rolled).is_empty() {
-            let first_raw = self.first_raw_us((org, server)).await?;
-            let first_us = first_raw.into_iter().chain(head.windows.first().copied()).min().unwrap_or(to_us);
-            for run in runs(from_us.max(first_us), to_us, &rolled) {
+        let mut question = Question { whose, selection, gathering: Gathering::new(steps) };
+        let [mut of_head, mut of_rolled] = budget.shared();
+        let (head, rolled) = tokio::try_join!(
+            self.head(whose, selection, (from_us - MAX_RATE_GAP_US, to_us), &mut of_head),
+            self.roll_ups(whose, selection, steps, &mut of_rolled)
+        )?;
+        budget.take_together([of_head, of_rolled])?;
+        let hours = self.rolled(&mut question, rolled, &head).await?;
+        let missing = runs(from_us, to_us, &hours);
+        if let Some(first) = missing.first() {
+            let mut first_us = head.windows.first().copied().unwrap_or(i64::MAX);
+            if first.start < first_us {
+                first_us = self.first_raw_us(whose).await?.unwrap_or(to_us).min(first_us);
+            }
+            for run in runs(from_us.max(first_us), to_us, &hours) {
                 self.raw(&mut question, run, &head, budget).await?;
             }
         }
-        let is_steady = head.windows.is_disjoint(&rolled);
-        Ok((question.gathering.finish(), is_steady))
+        Ok(question.gathering.finish())
     }
 
     /// The first hour of which there are single samples, in a block or a day.
@@ -185,102 +184,6 @@ impl History {
         }
         matches!(is_new, Ok(true))
     }
-
-    /// Answers what it can from roll-ups; which hours those are.
-    async fn rolled(
-        &self,
-        question: &mut Question<'_>,
-        resolution: Resolution,
-        (from_us, to_us): (i64, i64),
-        head: &HeadSamples,
-        budget: &mut Budget,
-    ) -> Result<BTreeSet<i64>, Error> {
-        let whose = (question.org, question.server);
-        let place = if resolution == Resolution::Hour { day_of } else { window_of };
-        let windows = (place(from_us), place(to_us - 1));
-        let (blocks, damaged) = self.hours(whose, resolution, windows, budget, question.selection).await?;
-        let mut rolled = Rolled { damaged, ..Rolled::default() };
-        blocks.into_iter().for_each(|block| rolled.add_block(block));
-        if resolution == Resolution::Minute {
-            let selection = question.selection;
-            for day in self.days(whose, resolution, (from_us, to_us), budget, selection.taken()).await? {
-                rolled.add_day(day);
-            }
-        }
-        // Single samples know better than what is left of damaged roll-ups. An hour with samples in no block yet changes, and so
-        // do the first rates of the hour after. Where single samples are gone, nothing is better.
-        let is_doubtful = |hour: &i64| rolled.damaged.contains(&place(*hour)) || head.touches(*hour);
-        let doubtful: BTreeSet<i64> = rolled.hours.iter().copied().filter(is_doubtful).collect();
-        if let Some((first, last)) = doubtful.first().zip(doubtful.last()) {
-            let raw = self.raw_hours(whose, (*first, *last)).await?;
-            rolled.hours.retain(|hour| !(doubtful.contains(hour) && raw.contains(hour)));
-        }
-        let Rolled { hours, found, .. } = rolled;
-        for found in found {
-            for (series, cells) in found.rows {
-                let kind = series.kind;
-                // Those of an hour stand next to each other.
-                let by_hour = cells.chunk_by(|one, next| window_of(one.0) == window_of(next.0));
-                let taken = by_hour.filter(|cells| {
-                    let hour = window_of(cells[0].0);
-                    hours.contains(&hour) && found.hours.as_ref().is_none_or(|own| own.contains(&hour))
-                });
-                let buckets = taken.flatten().map(|(slot, lanes)| (*slot, rollup::from_lanes(kind, *lanes)));
-                question.gathering.merge(&series, buckets.take_while(|(slot, _)| *slot < to_us));
-            }
-        }
-        for hour in &hours {
-            for (series, points) in head.points.get(hour).into_iter().flatten() {
-                let mut points = points.clone();
-                merged(&mut points);
-                question.gathering.begin_run();
-                question.gathering.take(series, &points, &(from_us..to_us));
-            }
-        }
-        Ok(hours)
-    }
-}
-
-/// Roll-ups in the reading.
-#[derive(Debug, Default)]
-struct Rolled {
-    hours: BTreeSet<i64>,
-    damaged: BTreeSet<i64>,
-    found: Vec<Found>,
-}
-
-/// What was found in a block or a day.
-#[derive(Debug)]
-struct Found {
-    /// The hours of a day that count; `None` where all do.
-    hours: Option<BTreeSet<i64>>,
-    rows: Vec<(Series, Cells<{ rollup::LANES }>)>,
-}
-
-impl Rolled {
-    fn add_block(&mut self, block: hours::HourCells<{ rollup::LANES }>) {
-        self.hours.extend(block.hours);
-        self.found.push(Found { hours: None, rows: block.found });
-    }
-
-    /// A day's hours count where there is no block of the hour itself, which is newer.
-    fn add_day(&mut self, day: days::DayCells<{ rollup::LANES }>) {
-        if day.is_damaged {
-            self.damaged.extend((0..24).map(|hour| day.day_us + hour * WINDOW_US));
-        }
-        let own: BTreeSet<i64> = day.hours.difference(&self.hours).copied().collect();
-        self.hours.extend(&own);
-        self.found.push(Found { hours: Some(own), rows: day.found });
-    }
-}
-
-/// The roll-ups that serve steps of `step_us`; those of minutes serve longer steps as well where nothing better is left.
-fn rolled_up(step_us: i64) -> Option<Resolution> {
-    match step_us {
-        step if step % HOUR_US == 0 => Some(Resolution::Hour),
-        step if step >= MINUTE_US => Some(Resolution::Minute),
-        _ => None,
-    }
 }
 
 /// `from_us..to_us` without the hours that are `done`, in runs.
@@ -311,21 +214,5 @@ mod tests {
         assert_eq!(runs(5, hour(6), &done), [5..hour(1), hour(2)..hour(4), hour(5)..hour(6)]);
         assert_eq!(runs(hour(1), hour(2), &done), []);
         assert_eq!(runs(hour(2), hour(1), &done), []);
-    }
-
-    #[test]
-    fn steps_are_served_by_the_coarsest_that_divides_them() {
-        let of = |seconds: i64| rolled_up(seconds * 1_000_000);
-        assert_eq!(
-            [of(1), of(59), of(60), of(90), of(3_600), of(5_400)],
-            [
-                None,
-                None,
-                Some(Resolution::Minute),
-                Some(Resolution::Minute),
-                Some(Resolution::Hour),
-                Some(Resolution::Minute)
-            ]
-        );
     }
 }

@@ -59,8 +59,7 @@ impl History {
         head: &HeadSamples,
         budget: &mut Budget,
     ) -> Result<(), Error> {
-        let whose = (question.org, question.server);
-        let (selection, steps) = (question.selection, question.gathering.steps());
+        let (whose, selection, steps) = (question.whose, question.selection, question.gathering.steps());
         // The minute before makes the first rates.
         let (first, last) = (window_of(run.start - MAX_RATE_GAP_US), window_of(run.end - 1));
         // An hour that is sealed from here on is in the head as well.
@@ -69,9 +68,11 @@ impl History {
         question.gathering.begin_run();
         for (days, has_hours) in spans((day_of(first), day_of(last)), &hours) {
             let range_us = (first.max(days.start), (last + WINDOW_US).min(days.end));
-            let windows = if has_hours { self.windows(whose, range_us, selection, head).await? } else { Vec::new() };
-            // After the hours: those that become a day meanwhile are seen in both.
-            let packed = self.packed_days::<1>(whose, Resolution::Second, range_us, selection.taken()).await?;
+            let windows = async {
+                if has_hours { self.windows(whose, range_us, selection, head).await } else { Ok(Vec::new()) }
+            };
+            let days = self.packed_days::<1>(whose, Resolution::Second, range_us, selection.taken());
+            let (windows, packed) = tokio::try_join!(windows, days)?;
             let gathered = if !has_hours {
                 self.gathered_days(whose, packed, (steps, &run), budget, selection.taken()).await?
             } else if packed.is_empty() {
