@@ -68,9 +68,8 @@ impl History {
         question.gathering.begin_run();
         for (days, has_hours) in spans((day_of(first), day_of(last)), &hours) {
             let range_us = (first.max(days.start), (last + WINDOW_US).min(days.end));
-            let windows = async {
-                if has_hours { self.windows(whose, range_us, selection, head).await } else { Ok(Vec::new()) }
-            };
+            let windows =
+                async { if has_hours { self.windows(whose, range_us, selection, head).await } else { Ok(Vec::new()) } };
             let days = self.packed_days::<1>(whose, Resolution::Second, range_us, selection.taken());
             let (windows, packed) = tokio::try_join!(windows, days)?;
             let gathered = if !has_hours {
