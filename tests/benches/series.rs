@@ -6,7 +6,7 @@
 //! `MUSTER_BENCH_RECORD_SECONDS` and `MUSTER_BENCH_SEED` change that.
 //!
 //! The last sample is one of noon, so that half a day is in hours, as it is on the average, and the last hour in frames as they
-//! arrived. A call is timed to the last byte of its answer, over a connection that is kept; Muster's is over TLS. The ways take
+//! arrived: those are put back once the control plane has looked for what is to be sealed. A call is timed to the last byte of its answer, over a connection that is kept; Muster's is over TLS. The ways take
 //! turns.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
@@ -28,7 +28,7 @@ use muster::{
         seal::seal_due,
         steps::Steps,
     },
-    store::{DatabaseUrl, FrameRow, Store},
+    store::{DatabaseUrl, FrameRow, Store, StoredFrame},
 };
 use muster_shared::{
     id::{OrgId, ServerId},
@@ -192,7 +192,8 @@ async fn main() -> Result<()> {
     let moves = |(_, recorded): &&(Series, Vec<i64>)| recorded.iter().any(|value| *value != recorded[0]);
     let moving = generator.series.iter().filter(moves).count();
     // Nothing of it is too old, however long ago it is.
-    let mut control_plane = Settings::new().argument("--frame-retention").argument("1000d").start().await?;
+    let arguments = ["--frame-retention", "1000d", "--seal-interval", "1h"];
+    let mut control_plane = arguments.into_iter().fold(Settings::new(), Settings::argument).start().await?;
     let server: ServerId = Host::enrol(&control_plane, "week", 1).await?.server_id().parse()?;
     let org: OrgId =
         control_plane.server(&server.to_string()).await?["organization_id"].as_str().context("an id")?.parse()?;
@@ -233,7 +234,7 @@ async fn main() -> Result<()> {
         took.compacting.as_secs_f64()
     );
 
-    control_plane.start_again().await?;
+    start_with_frames(&mut control_plane, (org, server)).await?;
     let charts = charts(&plan, &control_plane, &peers, server, (start_us / SECOND_US, end_us / SECOND_US)).await?;
     println!("\n| a chart of one series over {} h | p50 | p99 | points |\n| --- | --- | --- | --- |", plan.hours);
     for (name, times, points) in charts {
@@ -243,11 +244,47 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
+/// Starts the control plane with the last hour in frames: it seals what is due when it starts and an hour later, so they are
+/// kept from it until then.
+async fn start_with_frames(control_plane: &mut ControlPlane, (org, server): (OrgId, ServerId)) -> Result<()> {
+    let open = |control_plane: &ControlPlane| {
+        let url = DatabaseUrl::sqlite_in(control_plane.directory());
+        async move { Store::open(&url).await }
+    };
+    let store = open(control_plane).await?;
+    let frames = store.frames_between(org, server, (0, i64::MAX - 1), 10_000).await?;
+    store.close().await;
+    let pool = pool(control_plane.directory(), "rw").await?;
+    sqlx::query("DELETE FROM metric_frames").execute(&pool).await?;
+    pool.close().await;
+    control_plane.start_again().await?;
+    let row = |frame: StoredFrame| FrameRow {
+        server_id: server,
+        epoch: frame.epoch,
+        seq: frame.seq,
+        first_us: frame.first_us,
+        last_us: frame.last_us,
+        ticks: frame.ticks,
+        encoding: frame.encoding,
+        payload: frame.payload.into(),
+        declares: Vec::new(),
+    };
+    let rows: Vec<FrameRow> = frames.into_iter().map(row).collect();
+    let store = open(control_plane).await?;
+    ensure!(store.insert_frames(&rows).await? == rows.len() as u64, "frames were there");
+    store.close().await;
+    Ok(())
+}
+
+async fn pool(directory: &std::path::Path, mode: &str) -> Result<sqlx::AnyPool> {
+    sqlx::any::install_default_drivers();
+    let database = format!("sqlite://{}?mode={mode}", directory.join("muster.db").display());
+    Ok(sqlx::AnyPool::connect(&database).await?)
+}
+
 /// What the payloads of samples weigh, by what they are.
 async fn parts(directory: &std::path::Path) -> Result<Vec<(&'static str, u64)>> {
-    let database = format!("sqlite://{}?mode=ro", directory.join("muster.db").display());
-    sqlx::any::install_default_drivers();
-    let pool = sqlx::AnyPool::connect(&database).await?;
+    let pool = pool(directory, "ro").await?;
     let of = [
         ("days of samples, indexes", "metric_days WHERE resolution = 1"),
         ("days of samples, stripes", "metric_day_stripes WHERE resolution = 1"),
@@ -392,6 +429,7 @@ async fn charts(
     for (name, _, points) in &charts {
         ensure!(*points as i64 >= (to_s - from_s) / step_s - 20, "{name}: {points} points");
     }
+    ensure!(reading.frames().await? > 0, "the last hour was sealed meanwhile");
     charts.extend(reading.done().await);
     Ok(charts)
 }
@@ -424,6 +462,12 @@ impl Reading {
         chart.0.push(took);
         chart.1 = points;
         Ok(())
+    }
+
+    /// How many frames are in no block.
+    async fn frames(&self) -> Result<usize> {
+        let (org, server) = self.whose;
+        Ok(self.store.frames_between(org, server, (0, i64::MAX - 1), 10_000).await?.len())
     }
 
     async fn done(self) -> impl Iterator<Item = (String, Vec<Duration>, usize)> {
