@@ -206,6 +206,7 @@ fn runs(from_us: i64, to_us: i64, done: &BTreeSet<i64>) -> Vec<Range<i64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::steps::HOUR_US;
 
     #[test]
     fn what_is_left_of_a_range_is_taken_in_runs() {
