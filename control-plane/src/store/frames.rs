@@ -147,7 +147,7 @@ impl Store {
         let mut lists = Vec::with_capacity(rows.len());
         for row in rows {
             let (sha256, stored): (Vec<u8>, &[u8]) = (row.value("sha256")?, row.value("declarations")?);
-            let series = self.inner.declared.get(&sha256, || {
+            let series = self.inner.declared.get(stored, || {
                 Declarations::series(stored).map_err(|_| StoreError::Unreadable { column: "declarations" })
             })?;
             lists.push(DeclaredList { sha256, series });

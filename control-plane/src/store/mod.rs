@@ -127,7 +127,7 @@ struct Inner {
     forwards: AtomicBool,
     /// Changes of commands that wait for the transaction that is written.
     commands: CommandQueue,
-    /// Lists of series that were read, by their hash.
+    /// Lists of series that were read, by how they are stored: one that was damaged since is not taken for what it was.
     declared: KeptLists<Vec<u8>, (SeriesId, Series)>,
 }
 
