@@ -6,8 +6,8 @@
 //! `MUSTER_BENCH_RECORD_SECONDS` and `MUSTER_BENCH_SEED` change that.
 //!
 //! The last sample is one of noon, so that half a day is in hours, as it is on the average, and the last hour in frames as they
-//! arrived: those are put back once the control plane has looked for what is to be sealed. A call is timed to the last byte of its answer, over a connection that is kept; Muster's is over TLS. The ways take
-//! turns.
+//! arrived: those are put back once the control plane has looked for what is to be sealed. A call is timed to the last byte of
+//! its answer, over a connection that is kept; Muster's is over TLS. The ways take turns.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
@@ -28,7 +28,7 @@ use muster::{
         seal::seal_due,
         steps::Steps,
     },
-    store::{DatabaseUrl, FrameRow, Store, StoredFrame},
+    store::{DatabaseUrl, FrameRow, Store},
 };
 use muster_shared::{
     id::{OrgId, ServerId},
@@ -234,7 +234,7 @@ async fn main() -> Result<()> {
         took.compacting.as_secs_f64()
     );
 
-    start_with_frames(&mut control_plane, (org, server)).await?;
+    start_with(&took.last_hour, &mut control_plane).await?;
     let charts = charts(&plan, &control_plane, &peers, server, (start_us / SECOND_US, end_us / SECOND_US)).await?;
     println!("\n| a chart of one series over {} h | p50 | p99 | points |\n| --- | --- | --- | --- |", plan.hours);
     for (name, times, points) in charts {
@@ -244,34 +244,15 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Starts the control plane with the last hour in frames: it seals what is due when it starts and an hour later, so they are
+/// Starts the control plane with the last hour in `frames`: it seals what is due when it starts and an hour later, so they are
 /// kept from it until then.
-async fn start_with_frames(control_plane: &mut ControlPlane, (org, server): (OrgId, ServerId)) -> Result<()> {
-    let open = |control_plane: &ControlPlane| {
-        let url = DatabaseUrl::sqlite_in(control_plane.directory());
-        async move { Store::open(&url).await }
-    };
-    let store = open(control_plane).await?;
-    let frames = store.frames_between(org, server, (0, i64::MAX - 1), 10_000).await?;
-    store.close().await;
+async fn start_with(frames: &[FrameRow], control_plane: &mut ControlPlane) -> Result<()> {
     let pool = pool(control_plane.directory(), "rw").await?;
     sqlx::query("DELETE FROM metric_frames").execute(&pool).await?;
     pool.close().await;
     control_plane.start_again().await?;
-    let row = |frame: StoredFrame| FrameRow {
-        server_id: server,
-        epoch: frame.epoch,
-        seq: frame.seq,
-        first_us: frame.first_us,
-        last_us: frame.last_us,
-        ticks: frame.ticks,
-        encoding: frame.encoding,
-        payload: frame.payload.into(),
-        declares: Vec::new(),
-    };
-    let rows: Vec<FrameRow> = frames.into_iter().map(row).collect();
-    let store = open(control_plane).await?;
-    ensure!(store.insert_frames(&rows).await? == rows.len() as u64, "frames were there");
+    let store = Store::open(&DatabaseUrl::sqlite_in(control_plane.directory())).await?;
+    ensure!(store.insert_frames(frames).await? == frames.len() as u64, "frames were there");
     store.close().await;
     Ok(())
 }
@@ -305,9 +286,10 @@ async fn parts(directory: &std::path::Path) -> Result<Vec<(&'static str, u64)>> 
     Ok(parts)
 }
 
-/// How long filling took, and what of it.
+/// How long filling took, and what of it; and what is left to be sealed.
 #[derive(Debug, Default)]
 struct Took {
+    last_hour: Vec<FrameRow>,
     all: Duration,
     sealing: Duration,
     compacting: Duration,
@@ -360,6 +342,7 @@ async fn fill(
         }
         clock.advance(HOUR_S * SECOND_US);
         maintain(&history, &mut took).await?;
+        took.last_hour = frames;
         for peer in &peers {
             peer.has_through(start_us + ((hour + 1) * HOUR_S - 1) * SECOND_US).await?;
         }

@@ -1,71 +1,65 @@
 //! Lists of series that are read once for all who need the same. Pure but for the lock and a counter.
 
 use std::{
-    borrow::Borrow,
     collections::HashMap,
-    hash::Hash,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// Most entries kept in all, some 700 bytes each: lists of the largest hosts, or of fifty usual ones.
 const MAX_KEPT: usize = 20_000;
 
-/// Lists that were read, by what they were read from. Clones share them.
+/// Lists that were read, by the bytes they were read from. Clones share them.
 #[derive(Debug)]
-pub(crate) struct KeptLists<K, T> {
-    lists: Arc<Mutex<Lists<K, T>>>,
+pub(crate) struct KeptLists<T> {
+    lists: Arc<Mutex<Lists<T>>>,
 }
 
 #[derive(Debug)]
-struct Lists<K, T> {
-    read: HashMap<K, Arc<[T]>>,
+struct Lists<T> {
+    read: HashMap<Vec<u8>, Arc<[T]>>,
     kept: usize,
 }
 
-impl<K, T> Clone for KeptLists<K, T> {
+impl<T> Clone for KeptLists<T> {
     fn clone(&self) -> Self {
         Self { lists: Arc::clone(&self.lists) }
     }
 }
 
-impl<K, T> Default for KeptLists<K, T> {
+impl<T> Default for KeptLists<T> {
     fn default() -> Self {
         Self { lists: Arc::new(Mutex::new(Lists { read: HashMap::new(), kept: 0 })) }
     }
 }
 
-impl<K: Eq + Hash, T> KeptLists<K, T> {
-    /// The list of `key`; of `read` where it is not known.
+impl<T> KeptLists<T> {
+    /// The list that `stored` says; what `read` makes of it where it was not read yet.
     ///
     /// # Errors
     /// Those of `read`.
-    pub(crate) fn get<Q, E>(&self, key: &Q, read: impl FnOnce() -> Result<Vec<T>, E>) -> Result<Arc<[T]>, E>
-    where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
-    {
-        if let Some(known) = self.lists().read.get(key) {
+    pub(crate) fn get<E>(&self, stored: &[u8], read: impl FnOnce() -> Result<Vec<T>, E>) -> Result<Arc<[T]>, E> {
+        if let Some(known) = self.lists().read.get(stored) {
             return Ok(Arc::clone(known));
         }
         let list: Arc<[T]> = read()?.into();
-        self.lists().keep(key.to_owned(), &list);
+        self.lists().keep(stored.to_vec(), &list);
         Ok(list)
     }
 
-    fn lists(&self) -> std::sync::MutexGuard<'_, Lists<K, T>> {
+    fn lists(&self) -> MutexGuard<'_, Lists<T>> {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<K: Eq + Hash, T> Lists<K, T> {
+impl<T> Lists<T> {
     /// Where there are too many, those before are let go of, and counted.
-    fn keep(&mut self, key: K, list: &Arc<[T]>) {
+    fn keep(&mut self, stored: Vec<u8>, list: &Arc<[T]>) {
         if self.kept + list.len() > MAX_KEPT {
             metrics::counter!("muster_series_lists_let_go_total").increment(self.read.len() as u64);
             self.read.clear();
             self.kept = 0;
         }
-        if self.read.insert(key, Arc::clone(list)).is_none() {
+        if self.read.insert(stored, Arc::clone(list)).is_none() {
             self.kept += list.len();
         }
     }
@@ -77,8 +71,8 @@ mod tests {
 
     use super::*;
 
-    fn get(lists: &KeptLists<Vec<u8>, usize>, number: u8, count: usize) -> Arc<[usize]> {
-        lists.get(&[number][..], || Ok::<_, Infallible>((0..count).collect())).expect("read")
+    fn get(lists: &KeptLists<usize>, number: u8, count: usize) -> Arc<[usize]> {
+        lists.get(&[number], || Ok::<_, Infallible>((0..count).collect())).expect("read")
     }
 
     #[test]
@@ -101,8 +95,8 @@ mod tests {
 
     #[test]
     fn what_can_t_be_read_is_not_kept() {
-        let lists = KeptLists::<Vec<u8>, usize>::default();
-        assert_eq!(lists.get(&[1][..], || Err("damaged")), Err("damaged"));
+        let lists = KeptLists::<usize>::default();
+        assert_eq!(lists.get(&[1], || Err("damaged")), Err("damaged"));
         assert_eq!(get(&lists, 1, 3).len(), 3);
     }
 }

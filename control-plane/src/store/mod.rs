@@ -128,7 +128,7 @@ struct Inner {
     /// Changes of commands that wait for the transaction that is written.
     commands: CommandQueue,
     /// Lists of series that were read, by how they are stored: one that was damaged since is not taken for what it was.
-    declared: KeptLists<Vec<u8>, (SeriesId, Series)>,
+    declared: KeptLists<(SeriesId, Series)>,
 }
 
 type Tx = Transaction<'static, sqlx::Any>;

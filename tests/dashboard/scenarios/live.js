@@ -1,5 +1,5 @@
 // A live chart moves each second, is whole soon after it was opened, and zooms into what was.
-import { assert, claim, scenario, URL_OF } from "../browser.js";
+import { api, assert, claim, scenario, URL_OF } from "../browser.js";
 
 /** Seconds shown, and those before the page was opened that had not arrived yet when it read what was. */
 const [SHOWN, LATE] = [300, 6];
@@ -28,10 +28,16 @@ async function at(page, time) {
   return page.locator('[data-track="cpu"]').innerText();
 }
 
+/** Of how many of the last seconds there is a value. */
+async function measured() {
+  const now = Math.floor(Date.now() / 1000);
+  const { series } = await api("GET", `/api/v1/monitoring/servers/web-1/series?metric=host_memory_available_bytes&step=1s&from=${now - 60}&to=${now}`);
+  return series[0]?.avg.filter((value) => value !== null).length ?? 0;
+}
+
 await scenario("live", async (page) => {
   await claim(page);
-  // Long enough that the host had been measured for what is held back.
-  await page.waitForTimeout(LATE * 1000);
+  while ((await measured()) < LATE) await page.waitForTimeout(250);
   const held = await holdBack(page);
   await page.goto(`${URL_OF}/#/servers/web-1`);
   const opened = Date.now() / 1000;

@@ -11,12 +11,12 @@ use crate::metrics::KeptLists;
 /// takes longer than reading a chart's values does. Clones share what was read.
 #[derive(Debug, Clone, Default)]
 pub struct Directories {
-    lists: KeptLists<Vec<u8>, Series>,
+    lists: KeptLists<Series>,
 }
 
 impl Directories {
     pub(super) fn read(&self, part: &Part<'_>) -> Result<Arc<[Series]>, Damaged> {
-        self.lists.get(&*part.compressed, || {
+        self.lists.get(&part.compressed, || {
             serde_json::from_slice(&part.decompress(&mut Room::default())?).map_err(|_| Damaged::Content)
         })
     }

@@ -44,7 +44,8 @@ impl History {
     /// The series that are `wanted`, from `from_us` to before `to_us`, day by day. What can't be read of a day is passed
     /// over.
     ///
-    /// Whoever reads hours as well reads them before: what becomes a day meanwhile is then seen twice and never missed.
+    /// Whoever reads hours as well reads them before, so that what becomes a day meanwhile is seen twice and never missed; or looks
+    /// at the server's revision before and after.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`](crate::error::ErrorKind::Invalid) for more than `budget`; [`Error`] when the store fails.

@@ -84,6 +84,7 @@ impl History {
                 *budget = left;
                 return Ok(buckets);
             }
+            metrics::counter!("muster_charts_read_again_total").increment(1);
         }
     }
 
