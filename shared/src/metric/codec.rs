@@ -14,7 +14,7 @@ use std::cell::RefCell;
 
 use super::{
     Columns, MAX_PAYLOAD_BYTES, MAX_SERIES_PER_HOST, MAX_TICKS_PER_FRAME, Newest, SeriesId,
-    varint::{EndsEarly, put_deltas, put_varint, put_zigzag, skip_varints, take_varint, take_zigzag},
+    varint::{EndsEarly, put_deltas, put_varint, put_zigzag, take_varint, take_zigzag},
 };
 use crate::wire::FrameEncoding;
 
@@ -127,10 +127,6 @@ trait Sink {
     fn ticks(&mut self, ticks_us: Vec<i64>);
     /// The next series.
     fn series(&mut self, id: SeriesId);
-    /// Whether it has use for the values of the series named last.
-    fn wants(&self) -> bool {
-        true
-    }
     /// A value of the series named last.
     fn value(&mut self, tick: usize, value: i64);
 }
@@ -169,12 +165,10 @@ impl Sink for SelectedSink<'_> {
         }
     }
 
-    fn wants(&self) -> bool {
-        self.takes
-    }
-
     fn value(&mut self, tick: usize, value: i64) {
-        self.columns.value(tick, value);
+        if self.takes {
+            self.columns.value(tick, value);
+        }
     }
 }
 
@@ -192,10 +186,6 @@ impl Sink for NewestSink {
 
     fn series(&mut self, id: SeriesId) {
         self.place = self.places.binary_search_by_key(&id, |(id, _)| *id).ok().map(|at| self.places[at].1);
-    }
-
-    fn wants(&self) -> bool {
-        self.place.is_some()
     }
 
     fn value(&mut self, tick: usize, value: i64) {
@@ -285,11 +275,7 @@ fn read_plain(payload: &[u8], sink: &mut impl Sink) -> Result<(), CodecError> {
         let id = id.ok_or(CodecError::Series)?;
         (previous, series) = (Some(id), series + 1);
         sink.series(id);
-        if sink.wants() {
-            read_column(&mut input, count, sink)?;
-        } else {
-            skip_column(&mut input, count)?;
-        }
+        read_column(&mut input, count, sink)?;
     }
     Ok(())
 }
@@ -305,32 +291,16 @@ fn read_column(input: &mut &[u8], count: usize, sink: &mut impl Sink) -> Result<
         }
         DENSE => take_deltas(input, 0..count, |tick, value| sink.value(tick, value)),
         SPARSE => {
-            let present = take_bitmap(input, count)?;
+            let (bitmap, rest) = input.split_at_checked(count.div_ceil(8)).ok_or(CodecError::Truncated)?;
+            *input = rest;
+            let mut present = (0..count).filter(|at| bitmap[at / 8] >> (at % 8) & 1 == 1).peekable();
+            if present.peek().is_none() {
+                return Err(CodecError::Flag);
+            }
             take_deltas(input, present, |tick, value| sink.value(tick, value))
         }
         _ => Err(CodecError::Flag),
     }
-}
-
-/// Passes over a column; refuses what [`read_column`] would refuse.
-fn skip_column(input: &mut &[u8], count: usize) -> Result<(), CodecError> {
-    let (flag, rest) = input.split_first().ok_or(CodecError::Truncated)?;
-    *input = rest;
-    let values = match *flag {
-        CONSTANT => 1,
-        DENSE => count,
-        SPARSE => take_bitmap(input, count)?.count(),
-        _ => return Err(CodecError::Flag),
-    };
-    Ok(skip_varints(input, values)?)
-}
-
-/// Takes the bitmap of a sparse column; the ticks that have a value, at least one.
-fn take_bitmap<'a>(input: &mut &'a [u8], count: usize) -> Result<impl Iterator<Item = usize> + use<'a>, CodecError> {
-    let (bitmap, rest) = input.split_at_checked(count.div_ceil(8)).ok_or(CodecError::Truncated)?;
-    *input = rest;
-    let mut present = (0..count).filter(|at| bitmap[at / 8] >> (at % 8) & 1 == 1).peekable();
-    if present.peek().is_none() { Err(CodecError::Flag) } else { Ok(present) }
 }
 
 /// Takes a value for each of `ticks`.

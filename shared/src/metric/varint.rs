@@ -57,56 +57,10 @@ pub fn take_varint(input: &mut &[u8]) -> Result<u64, EndsEarly> {
     Err(EndsEarly)
 }
 
-/// Passes over `count` of them, eight bytes at a time where there are as many.
-///
-/// # Errors
-/// [`EndsEarly`], where [`take_varint`] would find so.
-pub fn skip_varints(input: &mut &[u8], mut count: usize) -> Result<(), EndsEarly> {
-    const LAST_OF_A_NUMBER: u64 = 0x8080_8080_8080_8080;
-    while count > 0 {
-        let mut ends = input.first_chunk().map_or(0, |bytes| !u64::from_le_bytes(*bytes) & LAST_OF_A_NUMBER);
-        if ends == 0 {
-            take_varint(input)?;
-            count -= 1;
-            continue;
-        }
-        let found = ends.count_ones() as usize;
-        for _ in count..found {
-            ends ^= 1 << (63 - ends.leading_zeros());
-        }
-        *input = &input[8 - ends.leading_zeros() as usize / 8..];
-        count -= found.min(count);
-    }
-    Ok(())
-}
-
 /// Takes what [`put_zigzag`] appended off the front of `input`.
 ///
 /// # Errors
 /// [`EndsEarly`].
 pub fn take_zigzag(input: &mut &[u8]) -> Result<i64, EndsEarly> {
     take_varint(input).map(unzigzag)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn what_is_passed_over_is_what_would_be_taken(
-            bytes in proptest::collection::vec(prop_oneof![0u8..0x80, any::<u8>(), 0x80u8..], 0..80),
-            count in 0usize..40,
-        ) {
-            let (mut taken, mut passed) = (&bytes[..], &bytes[..]);
-            let take = (0..count).try_for_each(|_| take_varint(&mut taken).map(drop));
-            let skip = skip_varints(&mut passed, count);
-            prop_assert_eq!(skip, take);
-            if take.is_ok() {
-                prop_assert_eq!(passed, taken);
-            }
-        }
-    }
 }

@@ -17,7 +17,7 @@ export interface Range {
 export const LIVE_SECONDS = 300;
 const GAP_SECONDS = 2.5;
 /** A host that nobody watches sends ten seconds at once, and what it has as soon as somebody watches: what was on its way when the
- *  past was read has mostly arrived by the first of these, and surely by the last. */
+ *  past was read has mostly arrived so long after the first second that was told, and surely by the last of these. */
 const ARRIVED_MS = [2_500, 12_000];
 
 interface Named {
@@ -135,19 +135,24 @@ class ChartState {
     this.#beat();
     if (!this.isLive) return;
     this.#liveFrom = null;
-    const timers = ARRIVED_MS.map((after) => setTimeout(() => void this.#mend(signal), after));
-    signal.addEventListener("abort", () => timers.forEach(clearTimeout), { once: true });
     try {
-      await follow(this.#id, this.#of, signal, (at, values) => this.#take(at, values));
+      await follow(this.#id, this.#of, signal, (at, values) => {
+        if (this.#liveFrom === null) this.#mendSoon(at, signal);
+        this.#take(at, values);
+      });
     } catch (error) {
       if (!signal.aborted) this.problem = told(error);
     }
   }
 
+  #mendSoon(liveFrom: number, signal: AbortSignal): void {
+    this.#liveFrom = liveFrom;
+    const timers = ARRIVED_MS.map((after) => setTimeout(() => void this.#mend(liveFrom, signal), after));
+    signal.addEventListener("abort", () => timers.forEach(clearTimeout), { once: true });
+  }
+
   /** Reads once more what lies between the past as it was read and the first moment that was told. */
-  async #mend(signal: AbortSignal): Promise<void> {
-    const liveFrom = this.#liveFrom;
-    if (liveFrom === null) return;
+  async #mend(liveFrom: number, signal: AbortSignal): Promise<void> {
     try {
       const { columns } = await history(this.#id, this.#of, liveFrom - LIVE_SECONDS, liveFrom, signal);
       if (signal.aborted) return;
@@ -159,7 +164,6 @@ class ChartState {
   }
 
   #take(at: number, values: Values): void {
-    this.#liveFrom ??= at;
     this.columns.push(at, values, GAP_SECONDS);
     this.columns.trim(at - LIVE_SECONDS - 5);
     this.latest = values;
